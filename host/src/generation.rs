@@ -1,11 +1,31 @@
 //! One loaded (guest, pack) pair with its instances and its matrix: what a request pins and a swap replaces.
+//!
+//! It is built aside: instantiate, load, run the pack's own examples, judge all pairs. Whatever fails there is an
+//! error for the one who swaps and nothing to those who call. Nothing here changes afterwards but the pool.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::bindings::{Answer, Guest, PackProblem};
 use crate::contract::{Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
-use crate::error::CallError;
+use crate::engine::{Compiled, MEMORY_CEILING};
+use crate::error::{CallError, GuestError, GuestFailure, LoadError, Problem};
 use crate::fleet::Fleet;
+use crate::instance::{Instance, State};
+use crate::limits::{Isolation, Limits};
 use crate::matrix::Matrix;
-use crate::pack::Pack;
+use crate::pack::{Digest, Pack};
+use crate::pool::Pool;
 use crate::router::{self, Ask, Decision};
+use crate::stats::Counters;
+
+/// Memory of an instance until its pack says how long records are.
+const LOAD_MEMORY: usize = 64 << 20;
+
+/// Linear memory never shrinks: an instance that a huge record has blown up beyond this is not kept.
+const KEEP_MEMORY: usize = 8 << 20;
 
 /// A loaded (guest, pack) pair. Pin it with an `Arc` for as long as a request lasts, so that the request sees one
 /// truth from its first byte to its last.
@@ -14,6 +34,17 @@ pub struct Generation {
     manifest: Manifest,
     matrix: Matrix,
     pack: Pack,
+    guest: Arc<Compiled>,
+    settings: Arc<Settings>,
+    memory: usize,
+    pool: Pool,
+}
+
+/// What a runtime's generations have in common.
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) isolation: Isolation,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Generation {
@@ -32,6 +63,11 @@ impl Generation {
         &self.pack
     }
 
+    /// The digest of the guest that it was loaded into.
+    pub fn guest(&self) -> Digest {
+        self.guest.digest
+    }
+
     /// The version of this id.
     pub fn version(&self, id: &str) -> Option<Version> {
         self.manifest.version(id)
@@ -41,30 +77,29 @@ impl Generation {
     ///
     /// # Errors
     /// A fault if no version recognises it, or more than one.
-    pub fn detect(&self, _record: &[u8]) -> Result<Detection, CallError> {
-        Err(CallError::NoPack)
+    pub fn detect(&self, record: &[u8]) -> Result<Detection, CallError> {
+        self.call(record.len(), |guest, store| guest.detect(store, record), |found| self.knows(found.version))
     }
 
-    /// Writes a record of version `from` as one of version `to`.
+    /// Writes a record of version `from` as one of version `to`. `carry` is what an earlier translation kept beside
+    /// this record, or empty.
     ///
     /// # Errors
     /// A fault if the record can't be translated; it stays as it was.
-    pub fn translate(
-        &self,
-        _record: &[u8],
-        _carry: &[u8],
-        _from: Version,
-        _to: Version,
-    ) -> Result<Translation, CallError> {
-        Err(CallError::NoPack)
+    pub fn translate(&self, record: &[u8], carry: &[u8], from: Version, to: Version) -> Result<Translation, CallError> {
+        self.known([from, to])?;
+        let bytes = record.len() + carry.len();
+        self.call(bytes, |guest, store| guest.translate(store, record, carry, from, to), |_| true)
     }
 
     /// Detects and translates in one crossing: the hot call.
     ///
     /// # Errors
     /// As `detect` and `translate`.
-    pub fn normalize(&self, _record: &[u8], _carry: &[u8], _to: Version) -> Result<Normalized, CallError> {
-        Err(CallError::NoPack)
+    pub fn normalize(&self, record: &[u8], carry: &[u8], to: Version) -> Result<Normalized, CallError> {
+        self.known([to])?;
+        let bytes = record.len() + carry.len();
+        self.call(bytes, |guest, store| guest.normalize(store, record, carry, to), |normal| self.knows(normal.found))
     }
 
     /// How well a server of version `server` serves a record of version `held`: from the matrix, no guest is asked.
@@ -83,21 +118,186 @@ impl Generation {
     /// As `translate`.
     pub fn explain(
         &self,
-        _record: &[u8],
-        _carry: &[u8],
-        _from: Version,
-        _to: Version,
+        record: &[u8],
+        carry: &[u8],
+        from: Version,
+        to: Version,
     ) -> Result<Vec<Change>, CallError> {
-        Err(CallError::NoPack)
+        self.known([from, to])?;
+        // For people and slow: sixteen times the work of a translation is still nothing to wait for.
+        let bytes = 16 * (record.len() + carry.len());
+        self.call(bytes, |guest, store| guest.explain(store, record, carry, from, to), |_| true)
     }
 
-    /// What failed of the pack's examples and laws when it was loaded; empty unless the load was told to go on.
-    pub fn test(&self) -> &[Failure] {
-        &[]
+    /// Runs the pack's examples and laws again. They all held when the generation was built, else there were none.
+    ///
+    /// # Errors
+    /// If the guest fails.
+    pub fn test(&self) -> Result<Vec<Failure>, CallError> {
+        let budget = self.settings.limits.cpu_load;
+        self.within(budget, |guest, store| guest.test(store).map(Ok), |_| true)
     }
 
     /// Where a request goes, by this generation's matrix.
     pub fn route(&self, ask: &Ask<'_>, fleet: &Fleet) -> Decision {
         router::route(ask, fleet, Some(&self.matrix))
+    }
+
+    /// Builds a generation aside.
+    pub(crate) fn build(guest: Arc<Compiled>, pack: &Pack, settings: Arc<Settings>) -> Result<Generation, LoadError> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let Settings { limits, counters, .. } = &*settings;
+        let failed = |failure| LoadError::Guest(GuestError::Failed(failure));
+
+        let (mut instance, answer) =
+            fresh(&guest, pack, limits.memory.unwrap_or(LOAD_MEMORY), &settings).map_err(failed)?;
+        let manifest = answer.map_err(|problems| refused(pack, problems))?;
+        sound(&manifest).map_err(failed)?;
+        let memory = limits.memory.unwrap_or_else(|| enough_for(manifest.policy.max_bytes));
+        instance.allow_memory(memory);
+
+        let failures = instance.call(limits.cpu_load, counters, |guest, store| guest.test(store)).map_err(failed)?;
+        if !failures.is_empty() {
+            return Err(LoadError::Examples { name: pack.name().to_owned(), failures });
+        }
+        let matrix = Matrix::judged(manifest.versions.clone(), |held, server| {
+            instance.call(limits.cpu_load, counters, |guest, store| guest.judge(store, held, server)).map_err(failed)
+        })?;
+
+        let pool = Pool::new(limits.instances, limits.wait, counters.clone());
+        if let (Ok(mut checkout), Isolation::Warm) = (pool.check_out(), settings.isolation) {
+            checkout.instance(|| Ok::<_, GuestFailure>(instance)).map_err(failed)?;
+        }
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        settings.counters.generations_alive.add(1);
+        Ok(Generation { id, manifest, matrix, pack: pack.clone(), guest, memory, pool, settings })
+    }
+
+    pub(crate) fn compiled(&self) -> Arc<Compiled> {
+        self.guest.clone()
+    }
+
+    fn call<T>(
+        &self,
+        bytes: usize,
+        export: impl FnOnce(&Guest, &mut wasmtime::Store<State>) -> Answer<T>,
+        sound: impl FnOnce(&T) -> bool,
+    ) -> Result<T, CallError> {
+        let limits = &self.settings.limits;
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.within(limits.cpu_base.saturating_add(limits.cpu_per_kib.saturating_mul(kib)), export, sound)
+    }
+
+    /// The one way into the guest: whatever goes wrong costs this call its answer, this instance its life, and
+    /// nobody else anything.
+    fn within<T>(
+        &self,
+        budget: Duration,
+        export: impl FnOnce(&Guest, &mut wasmtime::Store<State>) -> Answer<T>,
+        sound: impl FnOnce(&T) -> bool,
+    ) -> Result<T, CallError> {
+        let Settings { isolation, counters, .. } = &*self.settings;
+        let fail = |failure: GuestFailure| {
+            counters.failed(&failure);
+            CallError::Guest(failure)
+        };
+        let mut checkout = self.pool.check_out().map_err(fail)?;
+        let instance = checkout.instance(|| self.instance()).map_err(fail)?;
+        let answer = match instance.call(budget, counters, export) {
+            Ok(Ok(answer)) if !sound(&answer) => {
+                Err(GuestFailure::WrongAnswer("it speaks of a version that the pack doesn't have".into()))
+            }
+            Ok(answer) => Ok(answer),
+            Err(failure) => Err(failure),
+        };
+        let grown = instance.memory() > KEEP_MEMORY;
+        match (&answer, isolation) {
+            (Err(_), _) => {
+                counters.instances_dropped.add(1);
+                checkout.discard();
+            }
+            (Ok(_), Isolation::Fresh) => checkout.discard(),
+            (Ok(_), Isolation::Warm) if grown => {
+                counters.instances_recycled.add(1);
+                checkout.discard();
+            }
+            (Ok(_), Isolation::Warm) => {}
+        }
+        Ok(answer.map_err(fail)??)
+    }
+
+    /// One more warm instance.
+    fn instance(&self) -> Result<Instance, GuestFailure> {
+        let (instance, answer) = fresh(&self.guest, &self.pack, self.memory, &self.settings)?;
+        match answer {
+            Ok(manifest) if manifest == self.manifest => Ok(instance),
+            Ok(_) | Err(_) => Err(GuestFailure::WrongAnswer("it loads the same pack differently than before".into())),
+        }
+    }
+
+    fn knows(&self, version: Version) -> bool {
+        version.index() < self.manifest.versions.len()
+    }
+
+    fn known<const N: usize>(&self, versions: [Version; N]) -> Result<(), CallError> {
+        match versions.into_iter().find(|version| !self.knows(*version)) {
+            Some(version) => Err(CallError::UnknownVersion(format!("#{}", version.0))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.settings.counters.generations_alive.sub(1);
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Manifest { name, revision, .. } = &self.manifest;
+        f.debug_struct("Generation").field("id", &self.id).field("pack", name).field("revision", revision).finish()
+    }
+}
+
+/// Input, output, carry, tape and what the allocator can't use again: some times the longest record, and the pack.
+fn enough_for(max_bytes: u32) -> usize {
+    usize::try_from(max_bytes).unwrap_or(MEMORY_CEILING).saturating_mul(16).saturating_add(16 << 20).min(MEMORY_CEILING)
+}
+
+type Loaded = (Instance, Result<Manifest, Vec<PackProblem>>);
+
+fn fresh(guest: &Compiled, pack: &Pack, memory: usize, settings: &Settings) -> Result<Loaded, GuestFailure> {
+    let Settings { limits, counters, .. } = settings;
+    let mut instance = Instance::new(guest, memory, limits.cpu_load)?;
+    counters.instances_made.add(1);
+    let answer = instance.call(limits.cpu_load, counters, |guest, store| guest.load(store, pack.json()))?;
+    Ok((instance, answer))
+}
+
+fn refused(pack: &Pack, problems: Vec<PackProblem>) -> LoadError {
+    if problems.is_empty() {
+        let reason = "it refuses the pack and names no problem".to_owned();
+        return GuestError::Failed(GuestFailure::WrongAnswer(reason)).into();
+    }
+    let placed = |PackProblem { pointer, message }| Problem { place: pack.place(&pointer), pointer, message };
+    let mut problems: Vec<Problem> = problems.into_iter().map(placed).collect();
+    problems.sort_by_key(|problem| problem.place); // as the author reads the file; stable for those of one place
+    LoadError::Problems { name: pack.name().to_owned(), problems }
+}
+
+/// What the host relies on without asking again.
+fn sound(manifest: &Manifest) -> Result<(), GuestFailure> {
+    let wrong = |reason: &str| Err(GuestFailure::WrongAnswer(reason.to_owned()));
+    let n = manifest.versions.len();
+    let ids: BTreeSet<&str> = manifest.versions.iter().map(|version| &*version.id).collect();
+    match () {
+        () if n == 0 => wrong("its manifest has no version"),
+        () if n > usize::from(u16::MAX) => wrong("its manifest has more versions than can be counted"),
+        () if ids.len() < n => wrong("its manifest has two versions of one id"),
+        () if manifest.versions.iter().flat_map(|version| &version.reads).any(|read| read.index() >= n) => {
+            wrong("its manifest speaks of a version that it doesn't have")
+        }
+        () => Ok(()),
     }
 }

@@ -1,16 +1,26 @@
 //! unskew keeps a fleet of session servers working while its servers run different versions.
 
-mod contract;
-mod directory;
-mod error;
-mod fleet;
-mod generation;
-mod matrix;
-mod offload;
 mod pack;
-mod router;
+
+mod engine;
+mod bindings;
+mod contract;
+mod instance;
+mod pool;
+
+mod matrix;
+mod generation;
+mod limits;
 mod runtime;
+mod stats;
+mod offload;
+
+mod fleet;
+mod router;
+mod directory;
 mod store;
+
+mod error;
 
 pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation, Verdict,
@@ -24,7 +34,7 @@ pub use matrix::Matrix;
 pub use offload::{INLINE_MAX_BYTES, Offload};
 pub use pack::{Digest, Pack};
 pub use router::{Ask, Decision, Held, Load, Reason, RoutePolicy, Selection, Tier, route};
-pub use runtime::{
-    FailurePolicy, Isolation, Limits, Mode, OnFailure, Runtime, RuntimeBuilder, Stats,
-};
+pub use limits::{FailurePolicy, Isolation, Limits, Mode, OnFailure};
+pub use runtime::{Runtime, RuntimeBuilder};
+pub use stats::Stats;
 pub use store::{CasOutcome, MemoryStore, Store, StoreError, Stored, Tag};

@@ -1,14 +1,18 @@
 //! The runtime: the active generation, its replacement while traffic flows, and the calls by version id.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::contract::{Change, Normalized, Translation, Verdict};
+use arc_swap::ArcSwapOption;
+
+use crate::contract::{Change, Normalized, Translation, Verdict, Version};
+use crate::engine::{self, Compiled};
 use crate::error::{CallError, LoadError};
 use crate::fleet::Fleet;
-use crate::generation::Generation;
+use crate::generation::{Generation, Settings};
+use crate::limits::{FailurePolicy, Isolation, Limits};
 use crate::pack::Pack;
-use crate::router::{Ask, Decision};
+use crate::router::{self, Ask, Decision};
+use crate::stats::{Counters, Stats};
 
 /// What a gateway holds: the active generation and the means to replace it. Cheap to clone.
 #[derive(Clone)]
@@ -17,118 +21,34 @@ pub struct Runtime {
 }
 
 struct Inner {
+    active: ArcSwapOption<Generation>,
+    /// Held while somebody swaps: swaps are one after the other, calls never wait for one.
+    line: Mutex<Line>,
+    settings: Arc<Settings>,
     failure: FailurePolicy,
+}
+
+/// What the next swap starts from.
+struct Line {
+    guest: Arc<Compiled>,
+    previous: Option<Arc<Generation>>,
 }
 
 /// How a runtime is made.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RuntimeBuilder {
+    limits: Limits,
+    isolation: Isolation,
     failure: FailurePolicy,
+    guest: Option<Vec<u8>>,
+    pack: Option<Pack>,
 }
 
-/// What a guest may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// CPU time of a call, whatever its size.
-    pub cpu_base: Duration,
-    /// CPU time of a call for each KiB of record and carry, on top.
-    pub cpu_per_kib: Duration,
-    /// CPU time of `load` and of `test`, each.
-    pub cpu_load: Duration,
-    /// Linear memory of an instance, in bytes; none derives it from the pack's `max_bytes`.
-    pub memory: Option<usize>,
-    /// Instances of a generation, which is also how many calls run at once.
-    pub instances: usize,
-    /// How long a call waits for an instance.
-    pub wait: Duration,
-    /// The length of a guest's artefact, in bytes.
-    pub artefact: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            cpu_base: Duration::from_millis(5),
-            cpu_per_kib: Duration::from_micros(50),
-            cpu_load: Duration::from_millis(500),
-            memory: None,
-            instances: 64,
-            wait: Duration::from_secs(1),
-            artefact: 4 << 20,
-        }
-    }
-}
-
-/// Whether instances are used again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// An instance serves one call after the other.
-    #[default]
-    Warm,
-    /// Each call gets an instance of its own, at the cost of a `load`: for guests that are not trusted to be pure.
-    Fresh,
-}
-
-/// What a gateway does with the decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Passes everything through.
-    Off,
-    /// Decides and counts, changes nothing.
-    Observe,
-    /// Routes and translates.
-    #[default]
-    Enforce,
-}
-
-/// What happens to a request when something fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFailure {
-    /// It is refused with a reason.
-    #[default]
-    Closed,
-    /// It passes on untouched.
-    Open,
-}
-
-/// What happens to requests when no pack is active, and when a call fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FailurePolicy {
-    /// No pack could be loaded.
-    pub load: OnFailure,
-    /// A call failed: a fault or a failing guest.
-    pub call: OnFailure,
-}
-
-/// Counters since the runtime was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Generations that somebody still holds: the active one, the previous one, pinned ones.
-    pub generations_alive: u64,
-    /// Generations published, the first included.
-    pub swaps: u64,
-    /// Packs and guests refused.
-    pub refused: u64,
-    /// Roll-backs.
-    pub rollbacks: u64,
-    /// Instances made.
-    pub instances_made: u64,
-    /// Instances dropped after an error from the guest.
-    pub instances_dropped: u64,
-    /// Instances dropped since they had grown too large to keep.
-    pub instances_recycled: u64,
-    /// Calls that trapped.
-    pub traps: u64,
-    /// Calls stopped at the end of their CPU budget.
-    pub cpu_kills: u64,
-    /// Times that a call was looked at and found within its CPU budget.
-    pub cpu_pardons: u64,
-    /// Calls that wanted more memory than allowed.
-    pub memory_kills: u64,
-    /// Answers that broke the contract.
-    pub wrong_answers: u64,
-    /// Calls that found no free instance in time.
-    pub pool_exhausted: u64,
+/// Whether a pack must be newer than the active one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Revisions {
+    Grow,
+    Any,
 }
 
 impl Runtime {
@@ -155,7 +75,7 @@ impl Runtime {
 
     /// The active generation; pin it for the length of a request.
     pub fn generation(&self) -> Option<Arc<Generation>> {
-        None
+        self.inner.active.load_full()
     }
 
     /// Loads a pack aside, runs its examples, and publishes it: later calls see it, running ones finish on theirs.
@@ -163,37 +83,43 @@ impl Runtime {
     ///
     /// # Errors
     /// Every problem, the failing examples, or `LoadError::Revision`; what was active stays.
-    pub fn swap(&self, _pack: &Pack) -> Result<Arc<Generation>, LoadError> {
-        Err(LoadError::NoPrevious)
+    pub fn swap(&self, pack: &Pack) -> Result<Arc<Generation>, LoadError> {
+        self.replace(None, pack, Revisions::Grow)
     }
 
     /// `swap` that takes an older revision too.
     ///
     /// # Errors
-    /// As `swap`.
+    /// As `swap`, but for the revision.
     pub fn swap_forced(&self, pack: &Pack) -> Result<Arc<Generation>, LoadError> {
-        self.swap(pack)
+        self.replace(None, pack, Revisions::Any)
     }
 
-    /// Replaces guest and pack together.
+    /// Replaces guest and pack together. The guest is compiled aside as well, which takes far longer than a pack.
     ///
     /// # Errors
     /// As `swap`, and if the guest can't be used.
-    pub fn swap_guest(&self, _wasm: &[u8], pack: &Pack) -> Result<Arc<Generation>, LoadError> {
-        self.swap(pack)
+    pub fn swap_guest(&self, wasm: &[u8], pack: &Pack) -> Result<Arc<Generation>, LoadError> {
+        let guest = engine::compile(wasm, self.inner.settings.limits.artefact).map_err(|error| self.refuse(error.into()))?;
+        self.replace(Some(guest), pack, Revisions::Grow)
     }
 
-    /// Publishes the previous generation again; a second roll-back undoes the first.
+    /// Publishes the previous generation again, its instances still warm; a second roll-back undoes the first.
     ///
     /// # Errors
     /// If there is none.
     pub fn rollback(&self) -> Result<Arc<Generation>, LoadError> {
-        Err(LoadError::NoPrevious)
+        let mut line = self.line();
+        let back = line.previous.take().ok_or(LoadError::NoPrevious)?;
+        line.guest = back.compiled();
+        line.previous = self.inner.active.swap(Some(back.clone()));
+        self.inner.settings.counters.rollbacks.add(1);
+        Ok(back)
     }
 
     /// Counters since the runtime was made.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.inner.settings.counters.read()
     }
 
     /// What happens to requests when something fails.
@@ -255,55 +181,118 @@ impl Runtime {
     pub fn route(&self, ask: &Ask<'_>, fleet: &Fleet) -> Decision {
         match self.generation() {
             Some(generation) => generation.route(ask, fleet),
-            None => crate::router::route(ask, fleet, None),
+            None => router::route(ask, fleet, None),
         }
     }
 
     fn pinned(&self) -> Result<Arc<Generation>, CallError> {
         self.generation().ok_or(CallError::NoPack)
     }
+
+    fn replace(
+        &self,
+        guest: Option<Arc<Compiled>>,
+        pack: &Pack,
+        revisions: Revisions,
+    ) -> Result<Arc<Generation>, LoadError> {
+        let mut line = self.line();
+        let guest = guest.unwrap_or_else(|| line.guest.clone());
+        let active = self.inner.active.load_full();
+        if let Some(active) = &active
+            && (active.guest(), active.pack().digest()) == (guest.digest, pack.digest())
+        {
+            return Ok(active.clone());
+        }
+        let built = Generation::build(guest.clone(), pack, self.inner.settings.clone());
+        let next = built.and_then(|next| match (&active, revisions) {
+            (Some(active), Revisions::Grow) => grown(active, next),
+            (Some(_), Revisions::Any) | (None, _) => Ok(next),
+        });
+        let next = Arc::new(next.map_err(|error| self.refuse(error))?);
+        line.guest = guest;
+        line.previous = self.inner.active.swap(Some(next.clone()));
+        self.inner.settings.counters.swaps.add(1);
+        Ok(next)
+    }
+
+    fn refuse(&self, error: LoadError) -> LoadError {
+        self.inner.settings.counters.refused.add(1);
+        error
+    }
+
+    /// A swap that panicked left the line as it was: it is written after everything that can fail.
+    fn line(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.inner.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl RuntimeBuilder {
     /// What a guest may use.
     #[must_use]
-    pub fn limits(self, _limits: Limits) -> RuntimeBuilder {
-        self
+    pub fn limits(self, limits: Limits) -> RuntimeBuilder {
+        RuntimeBuilder { limits, ..self }
     }
 
     /// Another guest than the standard one: any component that exports the contract and imports nothing.
     #[must_use]
-    pub fn guest(self, _wasm: impl Into<Vec<u8>>) -> RuntimeBuilder {
-        self
+    pub fn guest(self, wasm: impl Into<Vec<u8>>) -> RuntimeBuilder {
+        RuntimeBuilder { guest: Some(wasm.into()), ..self }
     }
 
     /// Whether instances are used again.
     #[must_use]
-    pub fn isolation(self, _isolation: Isolation) -> RuntimeBuilder {
-        self
+    pub fn isolation(self, isolation: Isolation) -> RuntimeBuilder {
+        RuntimeBuilder { isolation, ..self }
     }
 
     /// What happens to requests when something fails.
     #[must_use]
     pub fn failure(self, failure: FailurePolicy) -> RuntimeBuilder {
-        RuntimeBuilder { failure }
+        RuntimeBuilder { failure, ..self }
     }
 
     /// The first pack; without one the runtime starts empty.
     #[must_use]
-    pub fn pack(self, _pack: &Pack) -> RuntimeBuilder {
-        self
+    pub fn pack(self, pack: &Pack) -> RuntimeBuilder {
+        RuntimeBuilder { pack: Some(pack.clone()), ..self }
     }
 
-    /// The runtime.
+    /// The runtime. The guest is compiled here even if there is no pack yet, so that the first swap is quick.
     ///
     /// # Errors
     /// If the guest or the pack can't be used.
     pub fn build(self) -> Result<Runtime, LoadError> {
-        Ok(Runtime { inner: Arc::new(Inner { failure: self.failure }) })
+        let guest = match &self.guest {
+            Some(wasm) => engine::compile(wasm, self.limits.artefact)?,
+            None => engine::standard_guest()?,
+        };
+        let settings =
+            Settings { limits: self.limits, isolation: self.isolation, counters: Arc::new(Counters::default()) };
+        let inner = Inner {
+            active: ArcSwapOption::empty(),
+            line: Mutex::new(Line { guest, previous: None }),
+            settings: Arc::new(settings),
+            failure: self.failure,
+        };
+        let runtime = Runtime { inner: Arc::new(inner) };
+        if let Some(pack) = &self.pack {
+            runtime.swap(pack)?;
+        }
+        Ok(runtime)
     }
 }
 
-fn named(generation: &Generation, id: &str) -> Result<crate::contract::Version, CallError> {
+/// The same pack must grow; a pack of another name is another line of revisions.
+fn grown(active: &Generation, next: Generation) -> Result<Generation, LoadError> {
+    let (was, is) = (active.manifest(), next.manifest());
+    match was.name == is.name && is.revision <= was.revision {
+        true => {
+            Err(LoadError::Revision { name: is.name.clone(), active: was.revision, offered: is.revision })
+        }
+        false => Ok(next),
+    }
+}
+
+fn named(generation: &Generation, id: &str) -> Result<Version, CallError> {
     generation.version(id).ok_or_else(|| CallError::UnknownVersion(id.to_owned()))
 }

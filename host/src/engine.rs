@@ -1,0 +1,134 @@
+//! The sandbox of this process: one wasmtime engine, its ticker, and the guests that it has compiled.
+//!
+//! One engine serves all runtimes of a process, because what it owns is the process's: the address space of the
+//! instance pool (4 GiB reserved per memory, so that bounds checks cost nothing), trap signals, the ticker's thread.
+//! It is made at the first use, hence after a `fork` of the host. A guest is compiled once per process and digest
+//! (hundreds of milliseconds), so that a swap of packs alone takes milliseconds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
+
+use crate::bindings::GuestPre;
+use crate::error::GuestError;
+use crate::instance::State;
+use crate::pack::Digest;
+
+/// How often running calls are looked at: a runaway call ends at most this long after its budget.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// The most linear memory that an instance can have, whatever its limits say.
+pub(crate) const MEMORY_CEILING: usize = 1 << 30;
+
+/// A guest that keeps the contract's form: it imports nothing and exports everything.
+pub(crate) struct Compiled {
+    pub(crate) pre: GuestPre<State>,
+    pub(crate) digest: Digest,
+}
+
+/// The guest that this crate was built with.
+pub(crate) fn standard_guest() -> Result<Arc<Compiled>, GuestError> {
+    static STANDARD: OnceLock<Result<Arc<Compiled>, GuestError>> = OnceLock::new();
+    let wasm = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
+    STANDARD.get_or_init(|| compile(wasm, wasm.len())).clone()
+}
+
+/// Compiles and checks a guest, or finds it compiled.
+pub(crate) fn compile(wasm: &[u8], limit: usize) -> Result<Arc<Compiled>, GuestError> {
+    if wasm.len() > limit {
+        return Err(GuestError::TooLarge { found: wasm.len(), limit });
+    }
+    static COMPILED: Mutex<Option<HashMap<Digest, Weak<Compiled>>>> = Mutex::new(None);
+    let digest = Digest::of(wasm);
+    // Compiling under the lock: whoever wants the same guest waits for it instead of compiling it again.
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let compiled = compiled.get_or_insert_default();
+    if let Some(guest) = compiled.get(&digest).and_then(Weak::upgrade) {
+        return Ok(guest);
+    }
+    compiled.retain(|_, guest| guest.strong_count() > 0);
+    let guest = Arc::new(Compiled { pre: check(wasm)?, digest });
+    compiled.insert(digest, Arc::downgrade(&guest));
+    Ok(guest)
+}
+
+fn check(wasm: &[u8]) -> Result<GuestPre<State>, GuestError> {
+    let engine = engine()?;
+    let component = Component::new(engine, wasm).map_err(|error| GuestError::Compile(one_line(&error)))?;
+    let imports: Vec<String> =
+        component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect();
+    if !imports.is_empty() {
+        return Err(GuestError::Imports(imports));
+    }
+    component.initialize_copy_on_write_image().map_err(|error| GuestError::Compile(one_line(&error)))?;
+    let linked = Linker::new(engine).instantiate_pre(&component);
+    linked.and_then(GuestPre::new).map_err(|error| GuestError::Exports(one_line(&error)))
+}
+
+fn engine() -> Result<&'static Engine, GuestError> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    let engine = ENGINE.get_or_init(|| {
+        // Without the address space for a pool (`ulimit -v`), instances are made one by one: slower, not wrong.
+        let engine = Engine::new(config().allocation_strategy(pool()))
+            .or_else(|_| Engine::new(config().allocation_strategy(InstanceAllocationStrategy::OnDemand)))
+            .map_err(|error| one_line(&error))?;
+        tick(&engine).map_err(|error| format!("no thread for the CPU budget: {error}"))?;
+        Ok(engine)
+    });
+    engine.as_ref().map_err(|error| GuestError::Engine(error.clone()))
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        // Small surface, same answer on every machine.
+        .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .max_wasm_stack(256 << 10)
+        .generate_address_map(false);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(1000)
+        .total_core_instances(4000)
+        .total_memories(1000)
+        .total_tables(4000)
+        .max_memory_size(MEMORY_CEILING)
+        // What instances touch is reset in place up to here and given back to the system beyond.
+        .linear_memory_keep_resident(256 << 10)
+        .table_keep_resident(16 << 10)
+        .max_unused_warm_slots(256)
+        .pagemap_scan(Enabled::Auto);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// The ticker is a plain thread: a task of an event loop would stand still exactly when a call hogs the loop.
+fn tick(engine: &Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    let ticker = std::thread::Builder::new().name("unskew-ticker".into());
+    ticker.spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}
+
+/// An error of wasmtime's with its causes on one line.
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
+    let causes: Vec<String> =
+        error.chain().map(|cause| cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    causes.join(": ")
+}

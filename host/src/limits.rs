@@ -1,0 +1,79 @@
+//! What an operator sets for guests and failures: limits, isolation, failure policy, mode.
+
+use std::time::Duration;
+
+/// What a guest may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time of a call, whatever its size.
+    pub cpu_base: Duration,
+    /// CPU time of a call for each KiB of record and carry, on top.
+    pub cpu_per_kib: Duration,
+    /// CPU time of `load` and of `test`, each.
+    pub cpu_load: Duration,
+    /// Linear memory of an instance, in bytes; none derives it from the pack's `max_bytes`.
+    pub memory: Option<usize>,
+    /// Instances of a generation, which is also how many calls run at once.
+    pub instances: usize,
+    /// How long a call waits for an instance.
+    pub wait: Duration,
+    /// The length of a guest's artefact, in bytes.
+    pub artefact: usize,
+}
+
+impl Default for Limits {
+    /// 5 ms and 50 µs per KiB: some hundred times what a translation takes. 64 instances, 4 MiB of artefact.
+    fn default() -> Limits {
+        Limits {
+            cpu_base: Duration::from_millis(5),
+            cpu_per_kib: Duration::from_micros(50),
+            cpu_load: Duration::from_millis(500),
+            memory: None,
+            instances: 64,
+            wait: Duration::from_secs(1),
+            artefact: 4 << 20,
+        }
+    }
+}
+
+/// Whether instances are used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// An instance serves one call after the other.
+    #[default]
+    Warm,
+    /// Each call gets an instance of its own, at the cost of a `load`: for guests that are not trusted to be pure.
+    Fresh,
+}
+
+/// What a gateway does with the decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Passes everything through.
+    Off,
+    /// Decides and counts, changes nothing.
+    Observe,
+    /// Routes and translates.
+    #[default]
+    Enforce,
+}
+
+/// What happens to a request when something fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is refused with a reason.
+    #[default]
+    Closed,
+    /// It passes on untouched.
+    Open,
+}
+
+/// What happens to requests when no pack is active, and when a call fails: two settings, since the first is the
+/// operator's doing and the second a record's or a guest's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailurePolicy {
+    /// No pack could be loaded.
+    pub load: OnFailure,
+    /// A call failed: a fault or a failing guest.
+    pub call: OnFailure,
+}
