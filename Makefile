@@ -1,0 +1,40 @@
+# The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt lint docs bench ci clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup:          ## install what a build needs and this machine lacks
+	@tools/setup
+
+demo: setup     ## replay the incident of 2017-02-23 on a real gateway, print the table, write report.html
+	cargo run --quiet --release --locked -p unskew -- demo
+
+test:           ## install what the tests need, then run all of them
+	@tools/setup tests
+	cargo test --release --locked --workspace
+
+check: setup    ## does everything compile?
+	cargo check --release --locked --workspace --all-targets
+
+fmt:            ## format all sources
+	cargo fmt --all
+
+lint: setup     ## formatting and lints, warnings as errors; the guest for its own target too
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --profile guest --locked -p unskew-guest --target wasm32-unknown-unknown -- -D warnings
+
+docs: setup     ## the library's reference, warnings as errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+bench: setup    ## measure, peers side by side; docs/performance.md says how to read it
+	cd benches && cargo bench
+
+ci:             ## what CI runs
+	.ci/run
+
+clean:          ## throw away what was built
+	cargo clean
