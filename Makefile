@@ -10,7 +10,7 @@ setup:          ## install what a build needs and this machine lacks
 	@tools/setup
 
 demo: setup     ## replay the incident of 2017-02-23 on a real gateway, print the table, write report.html
-	cargo run --quiet --release --locked -p unskew -- demo
+	cargo run --release --locked -p unskew -- demo
 
 test:           ## install what the tests need, then run all of them
 	@tools/setup tests
