@@ -1,6 +1,7 @@
 //! unskew keeps a fleet of session servers working while its servers run different versions.
 
 mod pack;
+mod source;
 
 mod engine;
 mod bindings;

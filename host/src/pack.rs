@@ -1,14 +1,29 @@
-//! Rule packs as their authors write them, turned into the JSON that the guest reads, with the place of every item.
+//! Rule packs as their authors write them: read, turned into the JSON that the guest reads, told apart by digest.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::LoadError;
+use crate::error::{LoadError, Place};
+use crate::source::{self, Places};
 
-/// A rule pack as written: bytes for the guest, places for people. Cheap to clone.
+/// A rule pack as written: JSON for the guest, places for people. Whether its rules are right only a guest can tell,
+/// when it is swapped in. Cheap to clone.
+///
+/// ```
+/// let pack = unskew::Pack::from_toml("small.toml", r#"
+///     name = "small"
+///     revision = 1
+///     version = [{ id = "1", marker = { path = "/v", absent = true } }]
+/// "#)?;
+/// assert!(pack.json().starts_with(br#"{"name":"small","revision":1,"#));
+///
+/// let error = unskew::Pack::from_toml("small.toml", "name = \"small\"\nrevision = = 1").unwrap_err();
+/// assert!(error.to_string().starts_with("small.toml:2:12: "));
+/// # Ok::<(), unskew::LoadError>(())
+/// ```
 #[derive(Clone)]
 pub struct Pack {
     inner: Arc<Inner>,
@@ -16,8 +31,17 @@ pub struct Pack {
 
 struct Inner {
     name: String,
-    json: Vec<u8>,
+    text: String,
+    form: Form,
+    json: String,
     digest: Digest,
+    places: OnceLock<Places>,
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Toml,
+    Json,
 }
 
 /// SHA-256 of what was loaded: two packs of one digest are the same pack.
@@ -61,10 +85,12 @@ impl Pack {
 
     /// The pack in this TOML text; `name` stands before its problems.
     ///
+    /// Numbers keep their text, and a table `{ json = '…' }` stands for that JSON text as it is.
+    ///
     /// # Errors
-    /// If the text is no TOML.
+    /// If the text is no TOML, or says something that JSON can't.
     pub fn from_toml(name: &str, text: &str) -> Result<Pack, LoadError> {
-        Pack::from_json(name, text)
+        Pack::read(name, text, Form::Toml, source::toml_to_json)
     }
 
     /// The pack in this JSON text; `name` stands before its problems.
@@ -72,9 +98,7 @@ impl Pack {
     /// # Errors
     /// If the text is no JSON.
     pub fn from_json(name: &str, text: &str) -> Result<Pack, LoadError> {
-        let json = text.as_bytes().to_vec();
-        let digest = Digest::of(&json);
-        Ok(Pack { inner: Arc::new(Inner { name: name.to_owned(), json, digest }) })
+        Pack::read(name, text, Form::Json, source::json)
     }
 
     /// The file's name, or what the caller called it: what stands before its problems.
@@ -84,17 +108,34 @@ impl Pack {
 
     /// The JSON form, as the guest reads it.
     pub fn json(&self) -> &[u8] {
-        &self.inner.json
+        self.inner.json.as_bytes()
     }
 
-    /// Where the item of this JSON Pointer stands in the file, or the nearest item around it.
-    pub fn place(&self, _pointer: &str) -> Option<crate::error::Place> {
-        None
-    }
-
-    /// The digest of the JSON form.
+    /// The digest of the JSON form: comments and layout of a TOML file don't count.
     pub fn digest(&self) -> Digest {
         self.inner.digest
+    }
+
+    /// Where the item of this JSON Pointer stands in the text, or the nearest item around it.
+    pub fn place(&self, pointer: &str) -> Option<Place> {
+        let Inner { text, form, places, .. } = &*self.inner;
+        let places = places.get_or_init(|| match form {
+            Form::Toml => source::toml_places(text),
+            Form::Json => source::json_places(text),
+        });
+        places.nearest(pointer).map(|offset| source::place(text, offset))
+    }
+
+    fn read(
+        name: &str,
+        text: &str,
+        form: Form,
+        to_json: impl FnOnce(&str) -> Result<String, Vec<crate::error::Problem>>,
+    ) -> Result<Pack, LoadError> {
+        let json = to_json(text).map_err(|problems| LoadError::Problems { name: name.to_owned(), problems })?;
+        let digest = Digest::of(json.as_bytes());
+        let (name, text, places) = (name.to_owned(), text.to_owned(), OnceLock::new());
+        Ok(Pack { inner: Arc::new(Inner { name, text, form, json, digest, places }) })
     }
 }
 
