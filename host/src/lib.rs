@@ -18,6 +18,8 @@ mod offload;
 
 mod fleet;
 mod router;
+mod tables;
+mod maglev;
 mod directory;
 mod store;
 

@@ -339,7 +339,7 @@ d = { json = '1', more = 2 }"#;
         assert_eq!(at("/a/0").as_deref(), Some("1:9"));
         assert_eq!(at("/a/1").as_deref(), Some("1:12"));
         assert_eq!(at("/a/1/b\"").as_deref(), Some("2:2"));
-        assert_eq!(at("/a/1/c").as_deref(), Some("2:17"));
+        assert_eq!(at("/a/1/c").as_deref(), Some("2:18"));
         assert_eq!(at("/d").as_deref(), Some("3:1"));
         assert_eq!(at("/e").as_deref(), Some("3:10"));
     }
