@@ -42,7 +42,9 @@ pub struct Directory {
 impl Directory {
     /// An empty directory.
     pub fn new(limits: &DirectoryLimits) -> Directory {
-        Directory { entries: moka::sync::Cache::builder().max_capacity(limits.entries).time_to_idle(limits.idle).build() }
+        Directory {
+            entries: moka::sync::Cache::builder().max_capacity(limits.entries).time_to_idle(limits.idle).build(),
+        }
     }
 
     /// What is known about this session.

@@ -58,8 +58,7 @@ pub(crate) fn compile(wasm: &[u8], limit: usize) -> Result<Arc<Compiled>, GuestE
 fn check(wasm: &[u8]) -> Result<GuestPre<State>, GuestError> {
     let engine = engine()?;
     let component = Component::new(engine, wasm).map_err(|error| GuestError::Compile(one_line(&error)))?;
-    let imports: Vec<String> =
-        component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let imports: Vec<String> = component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect();
     if !imports.is_empty() {
         return Err(GuestError::Imports(imports));
     }

@@ -116,13 +116,7 @@ impl Generation {
     ///
     /// # Errors
     /// As `translate`.
-    pub fn explain(
-        &self,
-        record: &[u8],
-        carry: &[u8],
-        from: Version,
-        to: Version,
-    ) -> Result<Vec<Change>, CallError> {
+    pub fn explain(&self, record: &[u8], carry: &[u8], from: Version, to: Version) -> Result<Vec<Change>, CallError> {
         self.known([from, to])?;
         // For people and slow: sixteen times the work of a translation is still nothing to wait for.
         let bytes = 16 * (record.len() + carry.len());

@@ -127,10 +127,7 @@ impl Checkout<'_> {
     ///
     /// # Errors
     /// What `make` says.
-    pub(crate) fn instance<E>(
-        &mut self,
-        make: impl FnOnce() -> Result<Instance, E>,
-    ) -> Result<&mut Instance, E> {
+    pub(crate) fn instance<E>(&mut self, make: impl FnOnce() -> Result<Instance, E>) -> Result<&mut Instance, E> {
         let instance = match self.slot.take() {
             Some(warm) => warm,
             None => Box::new(make()?),

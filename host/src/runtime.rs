@@ -100,7 +100,8 @@ impl Runtime {
     /// # Errors
     /// As `swap`, and if the guest can't be used.
     pub fn swap_guest(&self, wasm: &[u8], pack: &Pack) -> Result<Arc<Generation>, LoadError> {
-        let guest = engine::compile(wasm, self.inner.settings.limits.artefact).map_err(|error| self.refuse(error.into()))?;
+        let guest =
+            engine::compile(wasm, self.inner.settings.limits.artefact).map_err(|error| self.refuse(error.into()))?;
         self.replace(Some(guest), pack, Revisions::Grow)
     }
 
@@ -286,9 +287,7 @@ impl RuntimeBuilder {
 fn grown(active: &Generation, next: Generation) -> Result<Generation, LoadError> {
     let (was, is) = (active.manifest(), next.manifest());
     match was.name == is.name && is.revision <= was.revision {
-        true => {
-            Err(LoadError::Revision { name: is.name.clone(), active: was.revision, offered: is.revision })
-        }
+        true => Err(LoadError::Revision { name: is.name.clone(), active: was.revision, offered: is.revision }),
         false => Ok(next),
     }
 }

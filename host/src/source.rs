@@ -75,13 +75,8 @@ fn toml(text: &str) -> Result<TomlWalk<'_>, Problem> {
         pointer: String::new(),
         message: format!("no TOML: {}", error.message().replace('\n', ", ")),
     })?;
-    let mut walk = TomlWalk {
-        text,
-        json: String::new(),
-        pointer: String::new(),
-        places: Places::default(),
-        problems: Vec::new(),
-    };
+    let mut walk =
+        TomlWalk { text, json: String::new(), pointer: String::new(), places: Places::default(), problems: Vec::new() };
     walk.table(document.as_table());
     Ok(walk)
 }
@@ -234,9 +229,11 @@ impl JsonWalk<'_> {
             Some(b'"') => {
                 self.string();
             }
-            _ => while self.peek().is_some_and(|byte| !matches!(byte, b',' | b']' | b'}')) {
-                self.at += 1;
-            },
+            _ => {
+                while self.peek().is_some_and(|byte| !matches!(byte, b',' | b']' | b'}')) {
+                    self.at += 1;
+                }
+            }
         }
     }
 
@@ -299,7 +296,8 @@ mod tests {
 b = { json = 'null' }
 c = { json = 1 }
 d = { json = '1', more = 2 }"#;
-        let json = r#"{"a": {"x": 18446744073709551616, "y": 0.10 } ,"b":null,"c":{"json":1},"d":{"json":"1","more":2}}"#;
+        let json =
+            r#"{"a": {"x": 18446744073709551616, "y": 0.10 } ,"b":null,"c":{"json":1},"d":{"json":"1","more":2}}"#;
         assert_eq!(toml_to_json(toml).unwrap(), json);
     }
 
@@ -307,11 +305,14 @@ d = { json = '1', more = 2 }"#;
     fn what_json_cannot_say_is_a_problem_each_with_its_place() {
         let problems = toml_to_json("a = 1\nb = [ inf ]\nc = { json = '{' }\nd = nan").unwrap_err();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, [
-            "2:7: inf is no JSON number: write a finite one",
-            "3:5: the text of `json` is no JSON: EOF while parsing an object",
-            "4:5: nan is no JSON number: write a finite one",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "2:7: inf is no JSON number: write a finite one",
+                "3:5: the text of `json` is no JSON: EOF while parsing an object",
+                "4:5: nan is no JSON number: write a finite one",
+            ]
+        );
         assert_eq!(problems[0].pointer, "/b/0");
     }
 

@@ -119,9 +119,9 @@ impl Tiers {
     pub(crate) fn new(servers: &[Server], policy: &RoutePolicy, matrix: Option<&Matrix>) -> Tiers {
         let mut grouping = Grouping { servers, policy, matrix, tables: HashMap::new() };
         let versions = matrix.map_or(&[][..], Matrix::versions);
-        let kinds = (0..=u16::MAX).take(versions.len()).flat_map(|index| {
-            [false, true].map(|carry| Some(Held { version: Version(index), carry, writer: None }))
-        });
+        let kinds = (0..=u16::MAX)
+            .take(versions.len())
+            .flat_map(|index| [false, true].map(|carry| Some(Held { version: Version(index), carry, writer: None })));
         let (mut rows, mut abilities, mut forbidden) = (Vec::new(), Vec::new(), Vec::new());
         for kind in std::iter::once(None).chain(kinds) {
             let can: Vec<Option<Tier>> = servers.iter().map(|server| ability(server, kind, matrix)).collect();
@@ -219,7 +219,9 @@ impl Grouping<'_> {
 
 fn weight(server: &Server, selection: &Selection) -> u64 {
     let percent = match selection {
-        Selection::Weighted(ramp) => ramp.iter().find(|(id, _)| *id == server.version).map_or(100, |(_, percent)| *percent),
+        Selection::Weighted(ramp) => {
+            ramp.iter().find(|(id, _)| *id == server.version).map_or(100, |(_, percent)| *percent)
+        }
         Selection::Writer | Selection::Latest | Selection::Oldest => 100,
     };
     u64::from(server.weight) * u64::from(percent)
