@@ -25,6 +25,9 @@ mod tables;
 
 mod error;
 
+pub mod config;
+pub mod gateway;
+
 pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,
     Verdict, Version, VersionInfo,

@@ -1,0 +1,268 @@
+//! Reads the configuration: the text against the schema, then what no schema can say.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, IdEntry, Rule, SelectionKey, schema};
+use crate::error::{Place, Problem};
+use crate::gateway::pattern::Pattern;
+use crate::gateway::pointer::Pointer;
+
+/// A configuration that can't be used, with all its problems.
+#[derive(Debug, Clone)]
+pub struct ConfigError {
+    /// The file, or whatever else stands before each problem.
+    pub name: String,
+    /// What is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            let newline = if index == 0 { "" } else { "\n" };
+            match &problem.place {
+                Some(place) => write!(out, "{newline}{}:{}:{}: ", self.name, place.line, place.column)?,
+                None => write!(out, "{newline}{}: ", self.name)?,
+            }
+            out.write_str(&problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Checks what no schema can say: addresses, patterns, pointers, and keys that exclude one another.
+    ///
+    /// # Errors
+    /// Every problem, with its JSON Pointer and without a line.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut check = Check::default();
+        check.config(self);
+        if check.problems.is_empty() {
+            return Ok(());
+        }
+        let problems = check.problems.into_iter().map(|(pointer, message)| Problem {
+            place: None,
+            message: format!("{pointer}: {message}"),
+            pointer,
+        });
+        Err(ConfigError { name: "config".to_string(), problems: problems.collect() })
+    }
+}
+
+pub(super) fn from_file(path: &Path) -> Result<Config, ConfigError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+        name: name.clone(),
+        problems: vec![Problem { place: None, pointer: String::new(), message: format!("can't be read: {error}") }],
+    })?;
+    let mut config = from_toml(&name, &text)?;
+    if let (Some(pack), Some(folder)) = (&config.pack, path.parent()) {
+        config.pack = Some(folder.join(pack));
+    }
+    Ok(config)
+}
+
+pub(super) fn from_toml(name: &str, text: &str) -> Result<Config, ConfigError> {
+    let refuse = |mut problems: Vec<Problem>| {
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| (place.line, place.column)));
+        ConfigError { name: name.to_string(), problems }
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problem = |error: &toml::de::Error| Problem {
+            place: error.span().map(|span| place(text, span.start)),
+            pointer: String::new(),
+            message: format!("no TOML: {}", error.message()),
+        };
+        return Err(refuse(errors.iter().map(problem).collect()));
+    }
+    let found = schema::findings(&table);
+    if !found.is_empty() {
+        let problem = |finding: schema::Finding| Problem {
+            place: Some(place(text, finding.offset)),
+            pointer: finding.pointer,
+            message: finding.message,
+        };
+        return Err(refuse(found.into_iter().map(problem).collect()));
+    }
+    let config: Config = toml::from_str(text).map_err(|error| {
+        let place = error.span().map(|span| place(text, span.start));
+        refuse(vec![Problem { place, pointer: String::new(), message: error.message().to_string() }])
+    })?;
+    let mut check = Check::default();
+    check.config(&config);
+    if config.servers.is_empty() {
+        check.say("/server".to_string(), "no server: name at least one [[server]] with its address");
+    }
+    if check.problems.is_empty() {
+        return Ok(config);
+    }
+    let problem = |(pointer, message): (String, String)| Problem {
+        place: offset_of(&table, &pointer).map(|offset| place(text, offset)),
+        pointer,
+        message,
+    };
+    Err(refuse(check.problems.into_iter().map(problem).collect()))
+}
+
+#[derive(Default)]
+struct Check {
+    problems: Vec<(String, String)>,
+}
+
+impl Check {
+    fn config(&mut self, config: &Config) {
+        self.address("/listen", &config.listen);
+        if let Some(listen) = config.store.as_ref().and_then(|store| store.listen.as_ref()) {
+            self.address("/store/listen", listen);
+        }
+        self.servers(config);
+        for (kind, rules) in [("create", &config.creates), ("join", &config.joins), ("end", &config.ends)] {
+            for (index, rule) in rules.iter().enumerate() {
+                self.rule(kind, &format!("/{kind}/{index}"), rule);
+            }
+        }
+        self.record(config);
+        let policy = &config.policy;
+        if !(0.0..=1.0).contains(&policy.spill) {
+            self.say("/policy/spill".to_string(), "expected a part of the server limit, 0 to 1");
+        }
+        if policy.selection != SelectionKey::Weighted && !policy.ramp.is_empty() {
+            self.say("/policy/ramp".to_string(), "a ramp needs selection = \"weighted\"");
+        }
+        if config.health.path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            self.say("/health/path".to_string(), "a path begins with \"/\"");
+        }
+    }
+
+    fn servers(&mut self, config: &Config) {
+        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for (index, server) in config.servers.iter().enumerate() {
+            let at = format!("/server/{index}");
+            self.address(&format!("{at}/address"), &server.address);
+            if !addresses.insert(&server.address) {
+                let message = format!("two servers listen on \"{}\"", server.address);
+                self.say(format!("{at}/address"), message);
+            }
+            if !server.name.is_empty() && !names.insert(&server.name) {
+                self.say(format!("{at}/name"), format!("two servers are called \"{}\"", server.name));
+            }
+        }
+    }
+
+    fn rule(&mut self, kind: &str, at: &str, rule: &Rule) {
+        let pattern = match Pattern::parse(&rule.pattern) {
+            Ok(pattern) => pattern,
+            Err(message) => return self.say(format!("{at}/match"), message),
+        };
+        let Some(id) = &rule.id else {
+            if kind != "create" && !pattern.names().any(|name| name == "id") {
+                let message = "where does the session id stand? put {id} into the pattern, or say id = { query = \"…\" }";
+                self.say(format!("{at}/match"), message);
+            }
+            return;
+        };
+        let at = format!("{at}/id");
+        let IdEntry { path, query, header, cookie, body, response_header, response_body } = id;
+        let said = [path, query, header, cookie, body, response_header, response_body];
+        if said.iter().filter(|one| one.is_some()).count() != 1 {
+            let message = "say exactly one of path, query, header, cookie, body, response-header, response-body";
+            self.say(at.clone(), message);
+        }
+        if let Some(name) = path.as_ref().filter(|name| !pattern.names().any(|known| known == name.as_str())) {
+            self.say(format!("{at}/path"), format!("the pattern has no {{{name}}}"));
+        }
+        if kind != "create" && (response_header.is_some() || response_body.is_some()) {
+            self.say(at.clone(), "only a create can learn the id from the answer");
+        }
+        for (key, pointer) in [("body", body), ("response-body", response_body)] {
+            self.pointer(&format!("{at}/{key}"), pointer.as_deref());
+        }
+        for (key, name) in [("header", header), ("response-header", response_header)] {
+            self.header(&format!("{at}/{key}"), name.as_deref());
+        }
+    }
+
+    fn record(&mut self, config: &Config) {
+        let record = &config.record;
+        let carriers = [record.body.is_some(), record.header.is_some(), record.store.is_some()];
+        if carriers.iter().filter(|said| **said).count() > 1 {
+            self.say("/record".to_string(), "say one of body, header and store: a record is in one place");
+        }
+        if let Some(body) = &record.body {
+            if body.request.is_none() && body.response.is_none() {
+                self.say("/record/body".to_string(), "say request, response or both, as JSON Pointers (\"\" is all of it)");
+            }
+            self.pointer("/record/body/request", body.request.as_deref());
+            self.pointer("/record/body/response", body.response.as_deref());
+        }
+        self.header("/record/header/name", record.header.as_ref().map(|header| header.name.as_str()));
+        if record.store.as_ref().is_some_and(|store| !store.key.contains("{id}")) {
+            self.say("/record/store/key".to_string(), "the key needs {id}, or all sessions share one record");
+        }
+        let answers = record.header.is_some() || record.body.as_ref().is_some_and(|body| body.response.is_some());
+        if record.client_version.is_some() && !answers {
+            let message = "no records in answers: say record.body.response or record.header, or leave this out";
+            self.say("/record/client_version".to_string(), message);
+        }
+    }
+
+    fn address(&mut self, at: &str, address: &str) {
+        if address.parse::<SocketAddr>().is_err() {
+            self.say(at.to_string(), format!("expected an address like \"127.0.0.1:8080\", found \"{address}\""));
+        }
+    }
+
+    fn pointer(&mut self, at: &str, pointer: Option<&str>) {
+        if let Some(Err(message)) = pointer.map(Pointer::parse) {
+            self.say(at.to_string(), message);
+        }
+    }
+
+    fn header(&mut self, at: &str, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| http::HeaderName::try_from(*name).is_err()) {
+            self.say(at.to_string(), format!("\"{name}\" is no header name"));
+        }
+    }
+
+    fn say(&mut self, pointer: String, message: impl Into<String>) {
+        self.problems.push((pointer, message.into()));
+    }
+}
+
+/// Where in the text the item at a pointer stands, or the nearest item around it.
+fn offset_of(table: &Spanned<DeTable<'_>>, pointer: &str) -> Option<usize> {
+    let mut tokens = pointer.split('/').skip(1);
+    let (key, mut value) = table.get_ref().get_key_value(tokens.next()?)?;
+    let mut offset = key.span().start;
+    for token in tokens {
+        let inner = match value.get_ref() {
+            DeValue::Table(table) => table.get_key_value(token).map(|(key, value)| (key.span().start, value)),
+            DeValue::Array(items) => {
+                token.parse::<usize>().ok().and_then(|index| items.get(index)).map(|item| (item.span().start, item))
+            }
+            _ => None,
+        };
+        match inner {
+            Some((start, inner)) => (offset, value) = (start, inner),
+            None => break,
+        }
+    }
+    Some(offset)
+}
+
+fn place(text: &str, offset: usize) -> Place {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    Place { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+}

@@ -1,0 +1,85 @@
+//! What a gateway counts, and the snapshot of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What a gateway has counted since it started.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        /// The counters themselves.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+        }
+
+        impl Counters {
+            /// All counters now; one may already hold what another doesn't.
+            pub(crate) fn snapshot(&self) -> Counts {
+                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests taken.
+    requests,
+    /// Requests that make a session.
+    creates,
+    /// Requests for a session that exists.
+    joins,
+    /// Requests that end a session.
+    ends,
+    /// Creates, joins and ends in which no session id was found where the rule says.
+    unidentified,
+    /// Records translated: in requests, in the store and in answers.
+    translated,
+    /// Records rewritten in the store; each is counted as translated too.
+    rewritten,
+    /// Requests answered with a problem document because no server can serve them or their record.
+    refused,
+    /// Requests answered with a problem document because their server failed them.
+    failed,
+    /// Records that the rules can't translate, whatever the failure policy made of it.
+    faults,
+    /// Calls in which the guest itself failed: traps, spent budgets, wrong answers.
+    guest_failures,
+    /// Records that passed untranslated because the failure policy is open.
+    passed_open,
+    /// Values kept in carries.
+    carried,
+    /// Values that came back from carries.
+    restored,
+    /// Values lost in translation.
+    lost,
+    /// Rewrites that lost a race against a server's write and were tried again.
+    races,
+    /// Requests that went to another server because theirs could not be reached.
+    rerouted,
+    /// In `observe`: records that would have been translated.
+    would_translate,
+    /// In `observe`: requests that would have been refused.
+    would_refuse,
+    /// Packs swapped in.
+    swaps,
+    /// Packs refused; the old one serves on.
+    bad_packs,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn one(&self) {
+        self.many(1);
+    }
+
+    pub(crate) fn many(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+}

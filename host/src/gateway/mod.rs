@@ -1,0 +1,259 @@
+//! The gateway: takes requests, sends each to a server that can serve its session, and translates records on the way.
+//!
+//! It runs Pingora's proxy on a listener and a tokio runtime of its own, so that several gateways live in one process
+//! and each is stopped by itself. One request goes through `request` (what it is about), `place` (which server, and
+//! the record made readable for it), `proxy` (Pingora's phases) and `answer`; `held` keeps an answer back whose record
+//! is translated for clients.
+
+mod answer;
+mod codec;
+mod counters;
+mod front;
+mod health;
+mod held;
+mod listen;
+mod place;
+mod problem;
+mod proxy;
+mod reload;
+mod request;
+mod session;
+mod state;
+mod translate;
+
+pub(crate) mod pattern;
+pub(crate) mod pointer;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use counters::Counts;
+
+use crate::config::{Config, ConfigError, ServerEntry};
+use crate::error::LoadError;
+use crate::fleet::FleetError;
+use crate::generation::Generation;
+use crate::limits::{Mode, OnFailure};
+use crate::runtime::Runtime;
+use crate::store::{MemoryStore, Store};
+use state::State;
+
+/// A gateway that runs. Dropping it stops it at once; `stop` lets requests finish.
+pub struct Gateway {
+    state: Arc<State>,
+    address: SocketAddr,
+    store_address: Option<SocketAddr>,
+    stopping: watch::Sender<bool>,
+    finished: watch::Receiver<bool>,
+    /// Taken when it is shut down, which must not wait: the handle may be dropped on another runtime's thread.
+    threads: Option<tokio::runtime::Runtime>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The pack can't be used, and `policy.on_load_failure` is `closed`.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The servers are no fleet.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// An address can't be listened on.
+    #[error("{address}: can't listen: {reason}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's word.
+        reason: std::io::Error,
+    },
+    /// The configuration names the `store` carrier, and there is no store.
+    #[error("record.store needs a store: add [store] with kind = \"memory\", or hand one in")]
+    NoStore,
+    /// The operating system gave no thread.
+    #[error("no threads: {0}")]
+    Threads(std::io::Error),
+}
+
+impl Gateway {
+    /// Starts a gateway and returns when it listens. If the runtime has no rules yet, the configuration's pack is
+    /// loaded into it; the pack's file is watched from then on. A store that is handed in takes the place of the
+    /// configuration's.
+    ///
+    /// # Errors
+    /// If the configuration, the pack or an address can't be used.
+    pub fn start(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Result<Gateway, StartError> {
+        config.check()?;
+        let listener = bind(&config.listen)?;
+        let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
+        let (store, front) = open_store(&config, store)?;
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(if config.threads == 0 { cores() } else { config.threads })
+            .thread_name("unskew-gateway")
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
+        let state = Arc::new(State::new(config, runtime, store)?);
+        first_pack(&state)?;
+        let (stopping, stop) = watch::channel(false);
+        let (done, finished) = watch::channel(false);
+        let _entered = threads.enter();
+        let store_address = match front {
+            Some((memory, listener)) => Some(front::open(memory, listener, stop.clone())?),
+            None => None,
+        };
+        threads.spawn(health::watch(state.clone()));
+        threads.spawn(reload::watch(state.clone()));
+        let accepting = listen::Accepting::new(state.clone(), listener, stop)
+            .map_err(|reason| not_listening(&address.to_string(), reason))?;
+        threads.spawn(async move {
+            accepting.run().await;
+            done.send_replace(true);
+        });
+        tracing::info!(%address, "gateway listens");
+        drop(_entered);
+        Ok(Gateway { state, address, store_address, stopping, finished, threads: Some(threads) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the store's HTTP front listens, if there is one.
+    pub fn store_address(&self) -> Option<SocketAddr> {
+        self.store_address
+    }
+
+    /// What it has counted so far.
+    pub fn counts(&self) -> Counts {
+        self.state.counters.snapshot()
+    }
+
+    /// What it does with what it finds.
+    pub fn mode(&self) -> Mode {
+        self.state.mode()
+    }
+
+    /// Throws the switch; requests that are under way go on in the mode that they began in.
+    pub fn set_mode(&self, mode: Mode) {
+        self.state.set_mode(mode);
+        tracing::info!(?mode, "mode is switched");
+    }
+
+    /// The servers by name, and whether each is healthy.
+    pub fn health(&self) -> Vec<(String, bool)> {
+        let members = self.state.members();
+        let named = |(index, server): (usize, &crate::fleet::Server)| (server.name.clone(), members.fleet.is_healthy(index));
+        members.fleet.servers().iter().enumerate().map(named).collect()
+    }
+
+    /// Replaces the servers; requests that are under way stay where they are. Servers that stay keep their health.
+    ///
+    /// # Errors
+    /// If they are no fleet; the old ones stay.
+    pub fn set_servers(&self, servers: &[ServerEntry]) -> Result<(), FleetError> {
+        self.state.set_servers(servers)
+    }
+
+    /// Loads the configuration's pack again, as SIGHUP does. Takes CPU time: call it off the request path.
+    ///
+    /// # Errors
+    /// Every problem of the pack; the old one serves on.
+    pub fn reload(&self) -> Result<Option<Arc<Generation>>, LoadError> {
+        reload::reload(&self.state)
+    }
+
+    /// Builds the tables for a pack that was swapped into the runtime directly, so that no request has to.
+    pub fn prepare(&self) {
+        self.state.prepare();
+    }
+
+    /// Stops taking connections, lets requests finish for at most `timeouts.drain_ms`, and ends.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        // An error means that the accepting task is gone, which is as good.
+        let _ = self.finished.wait_for(|finished| *finished).await;
+        self.end();
+        tracing::info!(address = %self.address, "gateway has stopped");
+    }
+
+    fn end(&mut self) {
+        self.stopping.send_replace(true);
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs a gateway as a program: SIGHUP loads the pack again, SIGTERM and SIGINT stop it, a second one at once.
+///
+/// # Errors
+/// If it can't start.
+pub fn serve(config: Config) -> Result<(), StartError> {
+    let signals = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Threads)?;
+    let runtime = Runtime::builder().build()?;
+    let gateway = Gateway::start(config, runtime, None)?;
+    signals.block_on(listen::until_signalled(gateway)).map_err(StartError::Threads)
+}
+
+/// The first pack: it must load, unless the policy lets requests pass without one.
+fn first_pack(state: &Arc<State>) -> Result<(), StartError> {
+    if let Some(generation) = state.runtime.generation() {
+        return match state.objection(generation.manifest().policy.carry) {
+            Some(message) => Err(reload::objected("pack", message).into()),
+            None => Ok(()),
+        };
+    }
+    match (reload::reload(state), state.failure.load) {
+        (Err(error), OnFailure::Closed) => Err(error.into()),
+        (Ok(_), _) | (Err(_), OnFailure::Open) => Ok(()),
+    }
+}
+
+type Front = (MemoryStore, TcpListener);
+type OpenStore = (Option<Arc<dyn Store>>, Option<Front>);
+
+fn open_store(config: &Config, handed_in: Option<Arc<dyn Store>>) -> Result<OpenStore, StartError> {
+    match (handed_in, &config.store) {
+        (Some(store), _) => Ok((Some(store), None)),
+        (None, Some(entry)) => {
+            let memory = MemoryStore::new(entry.max_bytes);
+            let front = match &entry.listen {
+                Some(address) => Some((memory.clone(), bind(address)?)),
+                None => None,
+            };
+            Ok((Some(Arc::new(memory)), front))
+        }
+        (None, None) if config.record.store.is_some() => Err(StartError::NoStore),
+        (None, None) => Ok((None, None)),
+    }
+}
+
+fn bind(address: &str) -> Result<TcpListener, StartError> {
+    let listener = TcpListener::bind(address).map_err(|reason| not_listening(address, reason))?;
+    listener.set_nonblocking(true).map_err(|reason| not_listening(address, reason))?;
+    Ok(listener)
+}
+
+fn not_listening(address: &str, reason: std::io::Error) -> StartError {
+    StartError::Listen { address: address.to_string(), reason }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// How long an error of `accept` (too many open files) makes the loop wait.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,285 @@
+//! Chooses the server of a request and makes its record readable for it: in the request, or in the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::codec;
+use super::pointer::splice;
+use super::problem::{Owner, Refusal, Refused};
+use super::request::{Body, Ctx, Placed, RecordPlace};
+use super::session::Kind;
+use super::state::{Carrier, Members, State};
+use super::translate::{Found, Target};
+use crate::fleet::Fleet;
+use crate::generation::Generation;
+use crate::matrix::Matrix;
+use crate::router::{Ask, Decision, Held, Load, Tier, route};
+use crate::limits::{Mode, OnFailure};
+use crate::store::{CasOutcome, Stored};
+
+impl State {
+    /// Chooses a server among those that have not failed this request yet, and makes the record readable for it.
+    pub(crate) async fn place(&self, ctx: &mut Ctx) -> Result<(), Refusal> {
+        let members = self.members();
+        let fleet = ctx.reachable(&members);
+        (ctx.placed, ctx.seen) = (None, None);
+        let ruled = ctx.rule.is_some();
+        match (ctx.mode, ctx.generation.clone()) {
+            (Mode::Enforce, Some(generation)) if ruled => self.place_by_rules(ctx, &members, &fleet, &generation).await,
+            (Mode::Enforce, None) if ruled && self.config.pack.is_some() && self.failure.load == OnFailure::Closed => {
+                Err(Refusal::new(Refused::NoRules, "no rule pack could be loaded, and policy.on_load_failure is \"closed\""))
+            }
+            (Mode::Observe, Some(generation)) if ruled => {
+                self.observe(ctx, &members, &fleet, &generation).await;
+                self.place_plainly(ctx, &members, &fleet)
+            }
+            (Mode::Off | Mode::Observe | Mode::Enforce, _) => self.place_plainly(ctx, &members, &fleet),
+        }
+    }
+
+    /// Looks at the stored record again, right before the request goes out, and makes it fit the server if somebody
+    /// wrote it in between.
+    pub(crate) async fn confirm(&self, ctx: &mut Ctx) -> Result<(), Refusal> {
+        let (Some(seen), Some(generation), Some(placed)) = (&ctx.seen, ctx.generation.clone(), &ctx.placed) else {
+            return Ok(());
+        };
+        let (members, server) = (placed.members.clone(), placed.server);
+        if self.stored(ctx).await?.is_none_or(|now| now.tag == *seen) {
+            return Ok(());
+        }
+        self.counters.races.one();
+        let only = members.fleet.with_health(|index| index == server);
+        self.place_stored(ctx, &members, &only, &generation).await
+    }
+
+    fn place_plainly(&self, ctx: &mut Ctx, members: &Arc<Members>, fleet: &Fleet) -> Result<(), Refusal> {
+        let ask = Ask { session: ctx.route_key(), record: None, load: Load::of(&members.in_flight) };
+        let decision = route(&ask, fleet, None);
+        self.take(ctx, members, None, decision).map(drop)
+    }
+
+    async fn place_by_rules(
+        &self,
+        ctx: &mut Ctx,
+        members: &Arc<Members>,
+        fleet: &Fleet,
+        generation: &Arc<Generation>,
+    ) -> Result<(), Refusal> {
+        if matches!(self.carrier, Carrier::Store { .. }) && self.store.is_some() && ctx.session.is_some() {
+            return self.place_stored(ctx, members, fleet, generation).await;
+        }
+        let held = self.held(ctx, generation).await?;
+        let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
+        let decision = generation.route(&ask, fleet);
+        let tier = self.take(ctx, members, Some(generation.matrix()), decision)?;
+        let Some(version) = self.version_of_server(ctx, generation) else { return Ok(()) };
+        if let (Body::Streams { .. }, Carrier::Body { request: Some(_), .. }, Some(placed)) =
+            (&ctx.body, &self.carrier, &mut ctx.placed)
+        {
+            placed.streams_to = Some(version);
+        }
+        let (Some(held), true, Some(record)) = (held, tier.translates(), &ctx.record) else { return Ok(()) };
+        let (record, place) = (record.bytes.clone(), record.place.clone());
+        let carry = ctx.carry();
+        let pair = (held.version, version);
+        let Some(translation) = self.translate(ctx, generation, (&record, &carry), pair, Owner::Client).await? else {
+            return Ok(());
+        };
+        let Some(placed) = &mut ctx.placed else { return Ok(()) };
+        match (place, &ctx.body, &self.carrier) {
+            (RecordPlace::Body(place), Body::Whole(body), _) => {
+                placed.body = Some(splice(body, place, &translation.record));
+            }
+            (RecordPlace::Header, _, Carrier::Header { name, encoding }) => {
+                let value = codec::encode(&translation.record, *encoding).ok_or_else(|| {
+                    let detail = format!("the translated record can't stand in the header {name}: use an encoding of base64");
+                    Refusal::new(Refused::BadRecord, detail)
+                })?;
+                placed.header = Some(value);
+            }
+            (RecordPlace::Body(_) | RecordPlace::Header, _, _) => {}
+        }
+        if let Some(session) = &ctx.session {
+            let server = placed.server();
+            self.note(session, &server.version, Some(&server.name), translation.carry.into());
+        }
+        Ok(())
+    }
+
+    /// The store carrier: the record is read, and rewritten by compare-and-set where its server needs that.
+    async fn place_stored(
+        &self,
+        ctx: &mut Ctx,
+        members: &Arc<Members>,
+        fleet: &Fleet,
+        generation: &Arc<Generation>,
+    ) -> Result<(), Refusal> {
+        let session = ctx.session.clone().unwrap_or_default();
+        let _turn = self.turn(&session).await;
+        for _ in 0..=self.config.policy.retries {
+            let stored = self.stored(ctx).await?;
+            let entry = self.directory.get(&session);
+            let held = match &stored {
+                Some(stored) => match self.detect(generation, &stored.bytes, entry.as_ref(), Owner::Store).await? {
+                    Found::Known(held) => Some(held),
+                    Found::Passes => None,
+                },
+                None => None,
+            };
+            if stored.is_none() && ctx.kind() != Some(Kind::Create) && entry.is_some_and(|entry| !entry.carry.is_empty()) {
+                self.directory.forget(&session); // a carry lives no longer than its record
+            }
+            let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
+            let tier = self.take(ctx, members, Some(generation.matrix()), generation.route(&ask, fleet))?;
+            let Some(stored) = stored else { return Ok(()) };
+            ctx.seen = Some(stored.tag.clone());
+            let (Some(held), true, Some(version)) = (held, tier.translates(), self.version_of_server(ctx, generation)) else {
+                return Ok(());
+            };
+            let carry = self.carry_of(ctx);
+            let pair = (held.version, version);
+            let translated = self.translate(ctx, generation, (&stored.bytes, &carry), pair, Owner::Store).await?;
+            let Some(translation) = translated else { return Ok(()) };
+            match self.replace(ctx, &stored, translation.record.into()).await? {
+                CasOutcome::Done(tag) => {
+                    self.counters.rewritten.one();
+                    ctx.seen = Some(tag);
+                    if let Some(placed) = &ctx.placed {
+                        let server = placed.server();
+                        self.note(&session, &server.version, Some(&server.name), translation.carry.into());
+                    }
+                    return Ok(());
+                }
+                CasOutcome::Changed => self.counters.races.one(),
+                CasOutcome::Gone => {
+                    self.directory.forget(&session);
+                    ctx.seen = None;
+                    return Ok(());
+                }
+            }
+        }
+        let detail = format!("the record was written by others {} times while it was being rewritten: try again", self.config.policy.retries + 1);
+        Err(Refusal::new(Refused::Race, detail))
+    }
+
+    /// What is decided and counted in `observe`; nothing is changed.
+    async fn observe(&self, ctx: &mut Ctx, members: &Arc<Members>, fleet: &Fleet, generation: &Arc<Generation>) {
+        let stored = self.stored(ctx).await;
+        let held = match stored {
+            Ok(Some(stored)) => {
+                let entry = ctx.session.as_ref().and_then(|session| self.directory.get(session));
+                match self.detect(generation, &stored.bytes, entry.as_ref(), Owner::Store).await {
+                    Ok(Found::Known(held)) => Ok(Some(held)),
+                    Ok(Found::Passes) => Ok(None),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Ok(None) => self.held(ctx, generation).await,
+            Err(refusal) => Err(refusal),
+        };
+        let Ok(held) = held else { return self.counters.would_refuse.one() };
+        let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
+        match generation.route(&ask, fleet) {
+            Decision::Refuse { .. } => self.counters.would_refuse.one(),
+            Decision::Route { tier, .. } if tier.translates() => self.counters.would_translate.one(),
+            Decision::Route { .. } => {}
+        }
+    }
+
+    /// What is known about the record before a server is chosen: the record itself decides where it can be seen, else
+    /// the directory's writer does.
+    async fn held(&self, ctx: &Ctx, generation: &Arc<Generation>) -> Result<Option<Held>, Refusal> {
+        if let Some(record) = &ctx.record {
+            return match self.detect(generation, &record.bytes, ctx.entry.as_ref(), Owner::Client).await? {
+                Found::Known(held) => Ok(Some(held)),
+                Found::Passes => Ok(None),
+            };
+        }
+        Ok(ctx.entry.as_ref().and_then(|entry| {
+            let version = generation.version(&entry.version)?;
+            let writer = entry.writer.as_ref().and_then(|name| self.members().fleet.index(name));
+            Some(Held { version, carry: !entry.carry.is_empty(), writer })
+        }))
+    }
+
+    /// Takes a decision: the server with its tier, or the refusal.
+    fn take(
+        &self,
+        ctx: &mut Ctx,
+        members: &Arc<Members>,
+        matrix: Option<&Matrix>,
+        decision: Decision,
+    ) -> Result<Tier, Refusal> {
+        let reason = decision.reason().with(&members.fleet, matrix).to_string();
+        match decision {
+            Decision::Route { server, tier, .. } => {
+                ctx.placed = Some(Placed::new(members.clone(), server, tier, reason));
+                Ok(tier)
+            }
+            Decision::Refuse { .. } => Err(Refusal::new(Refused::NoServer, reason)),
+        }
+    }
+
+    fn version_of_server(&self, ctx: &Ctx, generation: &Generation) -> Option<crate::contract::Version> {
+        ctx.placed.as_ref().and_then(|placed| generation.version(&placed.server().version))
+    }
+
+    /// The carry that the directory keeps for the request's session now.
+    pub(crate) fn carry_of(&self, ctx: &Ctx) -> Bytes {
+        let entry = ctx.session.as_ref().and_then(|session| self.directory.get(session));
+        entry.map(|entry| entry.carry).unwrap_or_default()
+    }
+
+    /// A body that was collected while it streamed, made readable for its server.
+    pub(crate) async fn translate_streamed(&self, ctx: &mut Ctx, body: Bytes) -> Result<Bytes, Refusal> {
+        let (Some(generation), Carrier::Body { request: Some(pointer), .. }) = (ctx.generation.clone(), &self.carrier) else {
+            return Ok(body);
+        };
+        let Some((server, version)) = ctx.placed.as_ref().and_then(|placed| Some((placed.server().clone(), placed.streams_to?)))
+        else {
+            return Ok(body);
+        };
+        let place = match pointer.find(&body) {
+            Ok(place) => place,
+            Err(super::pointer::Lost::NotJson) if ctx.is_opaque_refused() => {
+                return Err(Refusal::new(Refused::BadRecord, "the body is no JSON, and the pack says opaque = \"refuse\""));
+            }
+            Err(_) => return Ok(body),
+        };
+        let (record, carry) = (body.slice(place.clone()), ctx.carry());
+        let target = Target::Server(&server, version);
+        let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Client).await? else {
+            return Ok(body);
+        };
+        if let Some(session) = &ctx.session {
+            self.note(session, &server.version, Some(&server.name), translation.carry.into());
+        }
+        Ok(splice(&body, place, &translation.record))
+    }
+
+    async fn stored(&self, ctx: &Ctx) -> Result<Option<Stored>, Refusal> {
+        let (Some(store), Carrier::Store { key }, Some(session)) = (&self.store, &self.carrier, &ctx.session) else {
+            return Ok(None);
+        };
+        match store.get(&key.replace("{id}", session)).await {
+            Ok(stored) => Ok(stored),
+            Err(error) => match self.failure.call {
+                OnFailure::Open => {
+                    self.counters.passed_open.one();
+                    tracing::warn!(%error, "store can't be asked, the request passes");
+                    Ok(None)
+                }
+                OnFailure::Closed => Err(Refusal::new(Refused::StoreFailed, error.to_string())),
+            },
+        }
+    }
+
+    async fn replace(&self, ctx: &Ctx, stored: &Stored, record: Bytes) -> Result<CasOutcome, Refusal> {
+        let (Some(store), Carrier::Store { key }, Some(session)) = (&self.store, &self.carrier, &ctx.session) else {
+            return Ok(CasOutcome::Gone);
+        };
+        let done = store.compare_and_set(&key.replace("{id}", session), &stored.tag, record).await;
+        done.map_err(|error| Refusal::new(Refused::StoreFailed, error.to_string()))
+    }
+}

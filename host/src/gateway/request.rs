@@ -1,0 +1,271 @@
+//! One request on its way through the gateway: what it is about, and what is known, decided and done so far.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use pingora::proxy::Session;
+
+use super::codec;
+use super::pointer::{Lost, Pointer};
+use super::problem::{Refusal, Refused};
+use super::session::{CompiledRule, IdPlace, Kind, is_id};
+use super::state::{Carrier, InFlight, Members, State};
+use crate::contract::{Counts, Outlook, Version};
+use crate::directory::Entry;
+use crate::fleet::{Fleet, Server};
+use crate::generation::Generation;
+use crate::router::Tier;
+use crate::limits::Mode;
+use crate::store::Tag;
+
+/// Pingora keeps this much of a request's body to send it again; a longer body can't be read before its server is
+/// chosen.
+pub(crate) const REPLAY_BYTES: usize = 64 << 10;
+
+/// Where a request stands.
+pub(crate) struct Ctx {
+    pub(crate) mode: Mode,
+    /// Pinned: a request sees one truth from its first byte to its last.
+    pub(crate) generation: Option<Arc<Generation>>,
+    pub(crate) rule: Option<Arc<CompiledRule>>,
+    pub(crate) session: Option<String>,
+    /// What a server is picked by where there is no session.
+    pub(crate) key: [u8; 8],
+    pub(crate) body: Body,
+    pub(crate) record: Option<Record>,
+    /// What the directory knew of the session before this request changed it.
+    pub(crate) entry: Option<Entry>,
+    /// The server, and what the record was made for it.
+    pub(crate) placed: Option<Placed>,
+    /// Servers that could not be reached, by name.
+    pub(crate) tried: Vec<String>,
+    /// The tag under which the stored record was last seen to fit the server.
+    pub(crate) seen: Option<Tag>,
+    pub(crate) counts: Counts,
+    /// The versions that the record was translated from and to.
+    pub(crate) translated: Option<(Version, Version)>,
+    /// Why the request is not served; the problem document is made of it.
+    pub(crate) refusal: Option<Refusal>,
+    /// The answer's body, as far as the session id is looked for in it.
+    pub(crate) learning: Option<BytesMut>,
+}
+
+/// The request's body, as far as it matters.
+pub(crate) enum Body {
+    /// Not looked at: it passes.
+    Passes,
+    /// All of it.
+    Whole(Bytes),
+    /// Longer than the replay buffer: it is collected while it streams, if it is to be translated.
+    Streams { read_before: Bytes, collected: BytesMut },
+}
+
+/// The record that came with the request.
+pub(crate) struct Record {
+    pub(crate) bytes: Bytes,
+    pub(crate) place: RecordPlace,
+}
+
+/// Where in the request the record stands.
+#[derive(Debug, Clone)]
+pub(crate) enum RecordPlace {
+    Body(Range<usize>),
+    Header,
+}
+
+/// A server, and what is to be changed for it.
+pub(crate) struct Placed {
+    pub(crate) members: Arc<Members>,
+    pub(crate) server: usize,
+    pub(crate) tier: Tier,
+    pub(crate) reason: String,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) header: Option<HeaderValue>,
+    /// The version that a body is brought to while it streams.
+    pub(crate) streams_to: Option<Version>,
+    _in_flight: InFlight,
+}
+
+impl Placed {
+    pub(crate) fn new(members: Arc<Members>, server: usize, tier: Tier, reason: String) -> Placed {
+        let in_flight = InFlight::new(&members, server);
+        Placed { members, server, tier, reason, body: None, header: None, streams_to: None, _in_flight: in_flight }
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.members.fleet.servers()[self.server]
+    }
+}
+
+impl Ctx {
+    pub(crate) fn new(state: &State) -> Ctx {
+        Ctx {
+            mode: state.mode(),
+            generation: state.runtime.generation(),
+            rule: None,
+            session: None,
+            key: state.random_key(),
+            body: Body::Passes,
+            record: None,
+            entry: None,
+            placed: None,
+            tried: Vec::new(),
+            seen: None,
+            counts: Counts::default(),
+            translated: None,
+            refusal: None,
+            learning: None,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.rule.as_ref().map(|rule| rule.kind)
+    }
+
+    /// What a server is picked by.
+    pub(crate) fn route_key(&self) -> &[u8] {
+        self.session.as_ref().map_or(&self.key, |session| session.as_bytes())
+    }
+
+    /// The fleet without the servers that could not be reached.
+    pub(crate) fn reachable(&self, members: &Members) -> Fleet {
+        let fleet = &members.fleet;
+        if self.tried.is_empty() {
+            return fleet.clone();
+        }
+        fleet.with_health(|index| fleet.is_healthy(index) && !self.tried.contains(&fleet.servers()[index].name))
+    }
+
+    /// Finds out what the request is about: its rule, its session, and the record that it brings, as far as these can
+    /// be known before a server is chosen.
+    pub(crate) async fn gather(&mut self, state: &State, session: &mut Session) -> pingora::Result<Result<(), Refusal>> {
+        state.counters.requests.one();
+        if self.mode == Mode::Off {
+            return Ok(Ok(()));
+        }
+        let head = session.req_header();
+        let path = head.uri.path();
+        let Some(rule) = state.rules.find(head.method.as_str(), path).cloned() else { return Ok(Ok(())) };
+        match rule.kind {
+            Kind::Create => state.counters.creates.one(),
+            Kind::Join => state.counters.joins.one(),
+            Kind::End => state.counters.ends.one(),
+        }
+        self.session = rule.id_in_head(path, head.uri.query(), &head.headers);
+        if let Carrier::Header { name, encoding } = &state.carrier
+            && let Some(value) = head.headers.get(name)
+        {
+            match codec::decode(value.as_bytes(), *encoding) {
+                Some(bytes) => self.record = Some(Record { bytes, place: RecordPlace::Header }),
+                None if self.is_opaque_refused() => {
+                    let detail = format!("the header {name} is not written as the configuration says");
+                    return Ok(Err(Refusal::new(Refused::BadRecord, detail)));
+                }
+                None => {}
+            }
+        }
+        let id_in_body = match &rule.id {
+            IdPlace::Body(pointer) => Some(pointer.clone()),
+            _ => None,
+        };
+        let record_in_body = match &state.carrier {
+            Carrier::Body { request: Some(pointer), .. } => Some(pointer),
+            Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
+        };
+        self.rule = Some(rule);
+        if id_in_body.is_some() || record_in_body.is_some() {
+            match self.read_body(session, id_in_body.as_ref()).await? {
+                Ok(()) => {}
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        if self.session.is_none() && !self.learns_later() {
+            state.counters.unidentified.one();
+        }
+        self.entry = self.session.as_ref().and_then(|session| state.directory.get(session));
+        Ok(record_in_body.map_or(Ok(()), |pointer| self.take_record(pointer)))
+    }
+
+    /// The carry that belongs to the record in the request.
+    pub(crate) fn carry(&self) -> Bytes {
+        self.entry.as_ref().map(|entry| entry.carry.clone()).unwrap_or_default()
+    }
+
+    /// Whether the policy refuses what is no record at all.
+    pub(crate) fn is_opaque_refused(&self) -> bool {
+        self.generation.as_ref().is_some_and(|generation| generation.manifest().policy.opaque == Outlook::Refuse)
+    }
+
+    fn learns_later(&self) -> bool {
+        let place = self.rule.as_ref().map(|rule| &rule.id);
+        matches!(place, Some(IdPlace::ResponseHeader(_) | IdPlace::ResponseBody(_)))
+    }
+
+    async fn read_body(&mut self, session: &mut Session, id: Option<&Pointer>) -> pingora::Result<Result<(), Refusal>> {
+        if session.as_downstream_mut().is_body_empty() {
+            return Ok(Ok(()));
+        }
+        let headers = &session.req_header().headers;
+        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if encoded {
+            // A compressed body is no JSON to us.
+            let refused = id.is_some() || self.is_opaque_refused();
+            let refusal = || Refusal::new(Refused::BadBody, "a compressed body can't be read: send it as it is");
+            return Ok(if refused { Err(refusal()) } else { Ok(()) });
+        }
+        let too_deep = || {
+            let detail = format!("the session id stands in a body above {REPLAY_BYTES} bytes: send it in the path, a header or a cookie");
+            Ok(Err(Refusal::new(Refused::IdTooDeep, detail)))
+        };
+        if length.is_some_and(|length| length > REPLAY_BYTES) {
+            self.body = Body::Streams { read_before: Bytes::new(), collected: BytesMut::new() };
+            return if id.is_some() { too_deep() } else { Ok(Ok(())) };
+        }
+        if session.req_header().headers.contains_key(EXPECT) {
+            session.as_downstream_mut().write_continue_response().await?;
+        }
+        let downstream = session.as_downstream_mut();
+        downstream.enable_retry_buffering();
+        let mut read = BytesMut::new();
+        while let Some(piece) = downstream.read_request_body().await? {
+            read.extend_from_slice(&piece);
+            if downstream.retry_buffer_truncated() {
+                // Only a chunked body gets here, and one that is not at its end: its last chunk is a read of its own.
+                self.body = Body::Streams { read_before: read.freeze(), collected: BytesMut::new() };
+                return if id.is_some() { too_deep() } else { Ok(Ok(())) };
+            }
+        }
+        let read = read.freeze();
+        if let Some(pointer) = id {
+            match pointer.text(&read) {
+                Ok(text) if is_id(&text) => self.session = Some(text),
+                Ok(_) | Err(Lost::Absent) => {}
+                Err(Lost::NotJson) => {
+                    let refusal = Refusal::new(Refused::BadBody, "the session id can't be read: the body is no JSON");
+                    return Ok(Err(refusal));
+                }
+            }
+        }
+        self.body = Body::Whole(read);
+        Ok(Ok(()))
+    }
+
+    fn take_record(&mut self, pointer: &Pointer) -> Result<(), Refusal> {
+        let Body::Whole(body) = &self.body else { return Ok(()) };
+        match pointer.find(body) {
+            Ok(place) if place.is_empty() => Ok(()),
+            Ok(place) => {
+                self.record = Some(Record { bytes: body.slice(place.clone()), place: RecordPlace::Body(place) });
+                Ok(())
+            }
+            Err(Lost::NotJson) if self.is_opaque_refused() => {
+                Err(Refusal::new(Refused::BadRecord, "the body is no JSON, and the pack says opaque = \"refuse\""))
+            }
+            Err(Lost::Absent | Lost::NotJson) => Ok(()),
+        }
+    }
+}

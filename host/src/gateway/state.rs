@@ -1,0 +1,267 @@
+//! What all requests of one gateway share: rules, fleet, store, directory, mode and counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderName;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::counters::Counters;
+use super::pointer::Pointer;
+use super::session::Rules;
+use crate::config::{Config, Encoding, FailureKey, FidelityKey, ModeKey, SelectionKey, ServerEntry};
+use crate::contract::{CarryPlace, Fidelity};
+use crate::directory::{Directory, DirectoryLimits};
+use crate::fleet::{Fleet, FleetError, Server};
+use crate::generation::Generation;
+use crate::offload::Offload;
+use crate::router::{RoutePolicy, Selection};
+use crate::limits::{FailurePolicy, Mode, OnFailure};
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+/// What all requests of one gateway share.
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) rules: Rules,
+    pub(crate) carrier: Carrier,
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) directory: Directory,
+    pub(crate) counters: Counters,
+    pub(crate) offload: Offload,
+    pub(crate) failure: FailurePolicy,
+    members: ArcSwap<Members>,
+    mode: AtomicU8,
+    keys: AtomicU64,
+    /// Joins of one session take turns, so that a record and its carry change together; the stripes bound the memory.
+    turns: Vec<Mutex<()>>,
+}
+
+/// Where records are, ready to use.
+#[derive(Debug, Clone)]
+pub(crate) enum Carrier {
+    None,
+    Body { request: Option<Pointer>, response: Option<Pointer> },
+    Header { name: HeaderName, encoding: Encoding },
+    Store { key: String },
+}
+
+impl Carrier {
+    /// Whether clients see the records, and so could forge a carry that lies in them.
+    fn meets_clients(&self) -> bool {
+        matches!(self, Carrier::Body { .. } | Carrier::Header { .. })
+    }
+}
+
+/// A snapshot of the servers with the requests that are on their way to each.
+pub(crate) struct Members {
+    pub(crate) fleet: Fleet,
+    pub(crate) in_flight: Arc<[AtomicU32]>,
+}
+
+impl State {
+    pub(crate) fn new(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Result<State, FleetError> {
+        let carrier = carrier(&config);
+        let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
+        fleet.prepare(runtime.generation().as_deref().map(Generation::matrix));
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let lanes = if config.policy.large_at_a_time == 0 { cores } else { config.policy.large_at_a_time };
+        let on = |key: FailureKey| match key {
+            FailureKey::Closed => OnFailure::Closed,
+            FailureKey::Open => OnFailure::Open,
+        };
+        Ok(State {
+            rules: Rules::new(&config),
+            directory: Directory::new(&DirectoryLimits {
+                entries: config.directory.max_sessions,
+                bytes: config.directory.max_bytes,
+                idle: Duration::from_secs(config.directory.ttl_s),
+            }),
+            counters: Counters::default(),
+            offload: Offload::new(lanes),
+            failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },
+            members: ArcSwap::from_pointee(Members::new(fleet)),
+            mode: AtomicU8::new(config.mode as u8),
+            keys: AtomicU64::new(0),
+            turns: (0..1024).map(|_| Mutex::new(())).collect(),
+            carrier,
+            runtime,
+            store,
+            config,
+        })
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.mode.load(Ordering::Relaxed) {
+            mode if mode == ModeKey::Off as u8 => Mode::Off,
+            mode if mode == ModeKey::Observe as u8 => Mode::Observe,
+            _ => Mode::Enforce,
+        }
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        let key = match mode {
+            Mode::Off => ModeKey::Off,
+            Mode::Observe => ModeKey::Observe,
+            Mode::Enforce => ModeKey::Enforce,
+        };
+        self.mode.store(key as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.members.load_full()
+    }
+
+    /// Replaces the servers. Those that stay, by name and address, keep their health.
+    pub(crate) fn set_servers(&self, entries: &[ServerEntry]) -> Result<(), FleetError> {
+        let fleet = Fleet::new(servers(entries, &self.config), policy(&self.config, &self.carrier))?;
+        self.publish(|old| {
+            let health = |index: usize| {
+                let server = &fleet.servers()[index];
+                let before = old.fleet.index(&server.name).filter(|at| old.fleet.servers()[*at].address == server.address);
+                before.is_none_or(|at| old.fleet.is_healthy(at))
+            };
+            Members::new(fleet.with_health(health))
+        });
+        Ok(())
+    }
+
+    /// Publishes what a check found of a server, if the fleet still has it.
+    pub(crate) fn set_health(&self, name: &str, healthy: bool) {
+        self.publish(|old| {
+            let found = old.fleet.index(name);
+            let health = |index| if Some(index) == found { healthy } else { old.fleet.is_healthy(index) };
+            Members { fleet: old.fleet.with_health(health), in_flight: old.in_flight.clone() }
+        });
+    }
+
+    /// Builds the router's tables for the active generation, so that no request has to.
+    pub(crate) fn prepare(&self) {
+        self.members.load().fleet.prepare(self.runtime.generation().as_deref().map(Generation::matrix));
+    }
+
+    /// A key for a request without a session: every call gives another one, spread over all values.
+    pub(crate) fn random_key(&self) -> [u8; 8] {
+        // splitmix64: a counter spread so well that neighbours share no bits
+        let mut key = self.keys.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        key = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        key = (key ^ (key >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (key ^ (key >> 31)).to_le_bytes()
+    }
+
+    /// Waits until no other join of this session is between reading its record and noting its carry.
+    pub(crate) async fn turn(&self, session: &str) -> MutexGuard<'_, ()> {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325; // FNV-1a
+        for byte in session.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let stripe = usize::try_from(hash % self.turns.len() as u64).unwrap_or(0);
+        self.turns[stripe].lock().await
+    }
+
+    /// The worst fidelity that is allowed.
+    pub(crate) fn max_loss(&self) -> Fidelity {
+        fidelity(self.config.policy.max_loss)
+    }
+
+    /// Why a pack can't be used with this gateway's carrier, if it can't.
+    pub(crate) fn objection(&self, carry: CarryPlace) -> Option<String> {
+        let inline = carry == CarryPlace::Inline && self.carrier.meets_clients();
+        inline.then(|| {
+            "policy.carry = \"inline\" lays the carry into records that clients can reach: say \"beside\", and the \
+             gateway keeps it in its directory"
+                .to_string()
+        })
+    }
+
+    fn publish(&self, next: impl Fn(&Members) -> Members) {
+        self.members.rcu(|old| {
+            let next = next(old);
+            next.fleet.prepare(self.runtime.generation().as_deref().map(Generation::matrix));
+            Arc::new(next)
+        });
+    }
+}
+
+impl Members {
+    fn new(fleet: Fleet) -> Members {
+        let in_flight = fleet.servers().iter().map(|_| AtomicU32::new(0)).collect();
+        Members { fleet, in_flight }
+    }
+}
+
+/// One request on its way to a server; counted until it is dropped.
+pub(crate) struct InFlight {
+    counters: Arc<[AtomicU32]>,
+    server: usize,
+}
+
+impl InFlight {
+    pub(crate) fn new(members: &Members, server: usize) -> InFlight {
+        members.in_flight[server].fetch_add(1, Ordering::Relaxed);
+        InFlight { counters: members.in_flight.clone(), server }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.counters[self.server].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn carrier(config: &Config) -> Carrier {
+    let record = &config.record;
+    let pointer = |text: &Option<String>| text.as_deref().and_then(|text| Pointer::parse(text).ok());
+    if let Some(body) = &record.body {
+        return Carrier::Body { request: pointer(&body.request), response: pointer(&body.response) };
+    }
+    if let Some(header) = &record.header
+        && let Ok(name) = HeaderName::try_from(header.name.as_str())
+    {
+        return Carrier::Header { name, encoding: header.encoding };
+    }
+    match &record.store {
+        Some(store) => Carrier::Store { key: store.key.clone() },
+        None => Carrier::None,
+    }
+}
+
+fn policy(config: &Config, carrier: &Carrier) -> RoutePolicy {
+    let selection = match config.policy.selection {
+        SelectionKey::Writer => Selection::Writer,
+        SelectionKey::Latest => Selection::Latest,
+        SelectionKey::Oldest => Selection::Oldest,
+        SelectionKey::Weighted => {
+            Selection::Weighted(config.policy.ramp.iter().map(|(id, percent)| (id.clone(), *percent)).collect())
+        }
+    };
+    // Where records can't be seen they can't be translated: only servers that read them as they are will do.
+    let max_loss = if matches!(carrier, Carrier::None) { Fidelity::Native } else { fidelity(config.policy.max_loss) };
+    let spill = (config.policy.server_limit > 0).then_some(config.policy.spill);
+    RoutePolicy { max_loss, selection, spill }
+}
+
+fn servers(entries: &[ServerEntry], config: &Config) -> Vec<Server> {
+    let capacity = (config.policy.server_limit > 0).then_some(config.policy.server_limit);
+    let server = |entry: &ServerEntry| Server {
+        name: if entry.name.is_empty() { entry.address.clone() } else { entry.name.clone() },
+        address: entry.address.clone(),
+        version: entry.version.clone(),
+        reads: entry.reads.clone(),
+        weight: entry.weight,
+        capacity,
+    };
+    entries.iter().map(server).collect()
+}
+
+fn fidelity(key: FidelityKey) -> Fidelity {
+    match key {
+        FidelityKey::Native => Fidelity::Native,
+        FidelityKey::Exact => Fidelity::Exact,
+        FidelityKey::Carried => Fidelity::Carried,
+        FidelityKey::Lossy => Fidelity::Lossy,
+    }
+}

@@ -1,0 +1,188 @@
+//! Calls into the generation that a request has pinned: large records off the event loop, failures by the policy, and
+//! what comes out counted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::problem::{Owner, Refusal, Refused};
+use super::request::Ctx;
+use super::state::State;
+use crate::contract::{Counts, Fidelity, Normalized, Outlook, Translation, Version};
+use crate::directory::Entry;
+use crate::error::{CallError, FaultKind};
+use crate::fleet::Server;
+use crate::generation::Generation;
+use crate::router::Held;
+
+/// What a record was found to be.
+pub(crate) enum Found {
+    /// Of this version, with what the router wants to know.
+    Known(Held),
+    /// Nothing that the rules speak of, or that they failed on: it passes as it is.
+    Passes,
+}
+
+impl State {
+    /// What a record is. `entry` is what the directory knows about its session.
+    pub(crate) async fn detect(
+        &self,
+        generation: &Arc<Generation>,
+        record: &Bytes,
+        entry: Option<&Entry>,
+        owner: Owner,
+    ) -> Result<Found, Refusal> {
+        let (pinned, bytes) = (generation.clone(), record.clone());
+        let detected = self.offload.run(record.len(), move || pinned.detect(&bytes)).await;
+        match detected {
+            Ok(detection) => {
+                let id = generation.manifest().id(detection.version);
+                let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
+                let writer = entry.and_then(|entry| self.members().fleet.index(entry.writer.as_ref()?));
+                Ok(Found::Known(Held { version: detection.version, carry: carry || detection.inline_carry, writer }))
+            }
+            Err(error) => {
+                self.settle(generation, &error, owner)?;
+                Ok(Found::Passes)
+            }
+        }
+    }
+
+    /// Writes a record of version `from` as one of version `to` and counts what happened to its values. None where
+    /// the rules fail and the policy lets it pass.
+    pub(crate) async fn translate(
+        &self,
+        ctx: &mut Ctx,
+        generation: &Arc<Generation>,
+        (record, carry): (&Bytes, &Bytes),
+        (from, to): (Version, Version),
+        owner: Owner,
+    ) -> Result<Option<Translation>, Refusal> {
+        let (pinned, bytes, kept) = (generation.clone(), record.clone(), carry.clone());
+        let call = move || pinned.translate(&bytes, &kept, from, to);
+        match self.offload.run(record.len() + carry.len(), call).await {
+            Ok(translation) => {
+                self.keepable(ctx, &translation, owner)?;
+                self.tally(ctx, translation.counts, (from, to));
+                Ok(Some(translation))
+            }
+            Err(error) => self.settle(generation, &error, owner).map(|()| None),
+        }
+    }
+
+    /// Brings a record of whatever version to `to`, where that is allowed. None where it stays as it is.
+    pub(crate) async fn normalize(
+        &self,
+        ctx: &mut Ctx,
+        generation: &Arc<Generation>,
+        (record, carry): (&Bytes, &Bytes),
+        target: Target<'_>,
+        owner: Owner,
+    ) -> Result<Option<Translation>, Refusal> {
+        let (pinned, bytes, kept, to) = (generation.clone(), record.clone(), carry.clone(), target.version());
+        let call = move || pinned.normalize(&bytes, &kept, to);
+        let Normalized { found, changed } = match self.offload.run(record.len() + carry.len(), call).await {
+            Ok(normalized) => normalized,
+            Err(error) => return self.settle(generation, &error, owner).map(|()| None),
+        };
+        let Some(translation) = changed.filter(|_| !target.reads(generation, found, carry)) else { return Ok(None) };
+        let verdict = generation.judge(found, to);
+        if verdict.fidelity > self.max_loss() {
+            let (from, to) = (generation.manifest().id(found), generation.manifest().id(to));
+            let detail = format!("a record of version {from} can be had for version {to} only {}: {}", verdict.fidelity, verdict.reason);
+            return Err(Refusal::new(Refused::NoServer, detail));
+        }
+        self.keepable(ctx, &translation, owner)?;
+        self.tally(ctx, translation.counts, (found, to));
+        Ok(Some(translation))
+    }
+
+    /// Notes in the directory what a session's record is now, with its carry.
+    pub(crate) fn note(&self, session: &str, version: &str, writer: Option<&str>, carry: Bytes) {
+        let entry = Entry { version: version.into(), writer: writer.map(Into::into), carry };
+        self.directory.note(session, entry);
+    }
+
+    /// What the failure policy makes of a failed call: an error refuses, else the record passes.
+    fn settle(&self, generation: &Generation, error: &CallError, owner: Owner) -> Result<(), Refusal> {
+        let policy = &generation.manifest().policy;
+        let spared = match error {
+            CallError::Fault(fault) => match fault.kind {
+                FaultKind::UnknownVersion => policy.unknown_version == Outlook::Pass,
+                FaultKind::Opaque => policy.opaque == Outlook::Pass,
+                _ => false,
+            },
+            CallError::NoPack | CallError::Guest(_) | CallError::UnknownVersion(_) => false,
+        };
+        if spared {
+            return Ok(());
+        }
+        match error {
+            CallError::Guest(_) => self.counters.guest_failures.one(),
+            CallError::Fault(_) | CallError::NoPack | CallError::UnknownVersion(_) => self.counters.faults.one(),
+        }
+        match self.failure.call {
+            crate::limits::OnFailure::Open => {
+                self.counters.passed_open.one();
+                tracing::warn!(kind = error.as_str(), %error, "record passes untranslated");
+                Ok(())
+            }
+            crate::limits::OnFailure::Closed => Err(Refusal::of_call(error, owner)),
+        }
+    }
+
+    /// A carry needs a session to be kept under; where there is none, its values would be lost without a word.
+    fn keepable(&self, ctx: &Ctx, translation: &Translation, owner: Owner) -> Result<(), Refusal> {
+        if translation.carry.is_empty() || ctx.session.is_some() || self.max_loss() >= Fidelity::Lossy {
+            return Ok(());
+        }
+        let kind = match owner {
+            Owner::Client => Refused::BadRecord,
+            Owner::Store => Refused::BadStoredRecord,
+            Owner::Server => Refused::BadAnswer,
+        };
+        Err(Refusal::new(kind, "the request names no session under which the carry of its record could be kept"))
+    }
+
+    fn tally(&self, ctx: &mut Ctx, counts: Counts, pair: (Version, Version)) {
+        self.counters.translated.one();
+        self.counters.carried.many(counts.carried.into());
+        self.counters.restored.many(counts.restored.into());
+        self.counters.lost.many(counts.lost.into());
+        ctx.counts.carried += counts.carried;
+        ctx.counts.restored += counts.restored;
+        ctx.counts.lost += counts.lost;
+        ctx.translated = Some(pair);
+    }
+}
+
+/// Who is to read a normalised record.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// A server, which may read other versions than its own.
+    Server(&'a Server, Version),
+    /// Clients.
+    Client(Version),
+}
+
+impl Target<'_> {
+    fn version(self) -> Version {
+        match self {
+            Target::Server(_, version) | Target::Client(version) => version,
+        }
+    }
+
+    /// Whether a record of this version is readable as it is. One with a carry is not: what the carry holds would
+    /// stay away.
+    fn reads(self, generation: &Generation, found: Version, carry: &Bytes) -> bool {
+        match self {
+            Target::Client(_) => false,
+            Target::Server(server, version) => {
+                let id = generation.manifest().id(found);
+                let by_pack = generation.manifest().versions.get(version.index());
+                let reads = server.reads.iter().any(|read| read == id) || by_pack.is_some_and(|info| info.reads.contains(&found));
+                reads && carry.is_empty()
+            }
+        }
+    }
+}
