@@ -1,5 +1,36 @@
 //! The standard unskew guest: reads a rule pack and translates session records between its versions.
+//!
+//! The modules are the phases, in order. `pack` reads a pack as its author wrote it, with places. `check` resolves it
+//! and finds all its problems. `plan` compiles what was found right: flat code for each step and one trie of every
+//! place that any op could look at. `scan` validates a record in one pass and keeps only those places, on the `tape`.
+//! `run` executes ops on the tape, `carry` keeps what the target cannot hold, and `splice` writes the target by
+//! copying what nobody touched. [`Rules`] is a loaded pack with its buffers.
+
+mod pack;
+mod check;
+mod op;
+mod plan;
+mod scan;
+mod tape;
+mod detect;
+mod run;
+mod carry;
+mod splice;
+mod judge;
+mod trial;
+
+mod json;
+mod number;
+mod path;
+mod time;
+
+mod rules;
 
 #[cfg(target_arch = "wasm32")]
 #[expect(unsafe_code, reason = "generated bindings: raw pointers of the canonical ABI")]
 mod component;
+
+pub use judge::{Fidelity, Verdict};
+pub use pack::{CarryPlace, Duplicates, Outlook, Overflow, Policy, Problem};
+pub use rules::{Change, Counts, Detection, Fault, FaultKind, Manifest, Normalized, Rules, Translation, VersionInfo};
+pub use trial::Failure;

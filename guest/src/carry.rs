@@ -1,0 +1,287 @@
+//! The carry: what a target version cannot hold, kept as one JSON document.
+//!
+//! An entry belongs to an op, by the op's digest, and to a place, by what the op's `*`s are bound to. It holds the
+//! text that was there and the text that was put there instead, so that the way back can tell an edit from none.
+//! Texts stand in JSON strings: a server that rewrites the record's numbers and escapes leaves them alone.
+
+use serde::Deserialize;
+
+use crate::json;
+use crate::scan::Scanner;
+
+/// The format that is written and read.
+const FORMAT: u32 = 1;
+
+/// A carry that was read, and which of its entries have been used.
+#[derive(Default)]
+pub(crate) struct Carry {
+    entries: Vec<Entry>,
+    used: Vec<bool>,
+    /// Digest of op and place, and entry, sorted.
+    index: Vec<(u64, usize)>,
+}
+
+/// What one op could not hold at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) op: u64,
+    pub(crate) place: Vec<Bound>,
+    pub(crate) kept: Kept,
+    text: String,
+}
+
+/// What an entry remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// The text or absence that was there, and what was put there.
+    pub(crate) value: Option<(Option<String>, Option<String>)>,
+    /// Whether the op was done, where its condition would not say so.
+    pub(crate) done: Option<bool>,
+    /// How many of the place's parents were there though empty.
+    pub(crate) parents: Option<u32>,
+}
+
+/// What a `*` is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// A member of an object, by its key.
+    Member(String),
+    /// An element, by the text of its collection's key.
+    Key(String),
+    /// An element, by its index and the digest of its untouched bytes.
+    Index(u32, u64),
+}
+
+impl Kept {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Kept::default()
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(op: u64, place: Vec<Bound>, kept: Kept) -> Entry {
+        let mut text = format!("{{\"op\":\"{op:016x}\"");
+        if !place.is_empty() {
+            text.push_str(",\"in\":[");
+            for (index, bound) in place.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                match bound {
+                    Bound::Member(key) => json::quote_into(&mut text, key),
+                    Bound::Key(key) => {
+                        text.push_str("{\"key\":");
+                        json::quote_into(&mut text, key);
+                        text.push('}');
+                    }
+                    Bound::Index(index, digest) => text.push_str(&format!("[{index},\"{digest:016x}\"]")),
+                }
+            }
+            text.push(']');
+        }
+        if let Some((was, put)) = &kept.value {
+            for (name, value) in [(",\"text\":[", was), (",", put)] {
+                text.push_str(name);
+                match value {
+                    Some(value) => json::quote_into(&mut text, value),
+                    None => text.push_str("null"),
+                }
+            }
+            text.push(']');
+        }
+        if let Some(done) = kept.done {
+            text.push_str(&format!(",\"done\":{done}"));
+        }
+        if let Some(parents) = kept.parents {
+            text.push_str(&format!(",\"parents\":{parents}"));
+        }
+        text.push('}');
+        Entry { op, place, kept, text }
+    }
+
+    /// How many bytes the entry takes in a carry.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len() + 1
+    }
+}
+
+impl Carry {
+    /// Reads the carry of a record found at version `at`. Also returns how many entries are lost: those of a carry
+    /// that rests at another version, and one for a carry, or an entry, that is malformed.
+    pub(crate) fn read(text: &[u8], at: &str, max_bytes: u32) -> (Carry, u32) {
+        if text.is_empty() {
+            return (Carry::default(), 0);
+        }
+        let document = (text.len() <= max_bytes as usize).then(|| serde_json::from_slice::<Document>(text).ok()).flatten();
+        let Some(document) = document.filter(|document| document.unskew == FORMAT) else {
+            return (Carry::default(), 1);
+        };
+        if document.at != at {
+            return (Carry::default(), document.kept.len().max(1) as u32);
+        }
+        let found = document.kept.len();
+        let entries: Vec<Entry> = document.kept.into_iter().filter_map(EntryDocument::sound).collect();
+        let lost = (found - entries.len()) as u32;
+        let mut index: Vec<(u64, usize)> = entries.iter().enumerate().map(|(i, entry)| (digest(entry.op, &entry.place), i)).collect();
+        index.sort_unstable();
+        (Carry { used: vec![false; entries.len()], entries, index }, lost)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes the entry of an op at a place.
+    pub(crate) fn take(&mut self, op: u64, place: &[Bound]) -> Option<Kept> {
+        let wanted = digest(op, place);
+        let start = self.index.partition_point(|(digest, _)| *digest < wanted);
+        let candidates = self.index.get(start..)?.iter().take_while(|(digest, _)| *digest == wanted);
+        for (_, at) in candidates {
+            let (Some(entry), Some(used)) = (self.entries.get(*at), self.used.get_mut(*at)) else { continue };
+            if !*used && entry.op == op && entry.place == place {
+                *used = true;
+                return Some(entry.kept.clone());
+            }
+        }
+        None
+    }
+
+    /// Gives up the entries of ops that have run and found no place for them. Returns how many.
+    pub(crate) fn orphan(&mut self, ops: &[u64]) -> u32 {
+        let mut orphans = 0;
+        for (entry, used) in self.entries.iter().zip(&mut self.used) {
+            if !*used && ops.binary_search(&entry.op).is_ok() {
+                *used = true;
+                orphans += 1;
+            }
+        }
+        orphans
+    }
+
+    /// The bytes of the entries that nobody has used.
+    pub(crate) fn size(&self) -> usize {
+        self.unused().map(Entry::size).sum()
+    }
+
+    /// The carry of the target: entries that nobody has used, then fresh ones. Empty where there are none.
+    pub(crate) fn write(&self, fresh: &[Entry], at: &str) -> Vec<u8> {
+        let mut out = String::new();
+        for entry in self.unused().chain(fresh) {
+            if out.is_empty() {
+                out.push_str(&Carry::head(at));
+            } else {
+                out.push(',');
+            }
+            out.push_str(&entry.text);
+        }
+        if !out.is_empty() {
+            out.push_str("]}");
+        }
+        out.into_bytes()
+    }
+
+    /// The bytes of a carry without entries.
+    pub(crate) fn overhead(at: &str) -> usize {
+        Carry::head(at).len() + 2
+    }
+
+    fn head(at: &str) -> String {
+        format!("{{\"unskew\":{FORMAT},\"at\":{},\"kept\":[", json::quoted(at))
+    }
+
+    fn unused(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| entry)
+    }
+}
+
+fn digest(op: u64, place: &[Bound]) -> u64 {
+    place.iter().fold(op, |seed, bound| match bound {
+        Bound::Member(key) => json::fnv1a(seed ^ 1, key.as_bytes()),
+        Bound::Key(key) => json::fnv1a(seed ^ 2, key.as_bytes()),
+        Bound::Index(index, digest) => json::fnv1a(json::fnv1a(seed ^ 3, &index.to_le_bytes()), &digest.to_le_bytes()),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    unskew: u32,
+    at: String,
+    kept: Vec<EntryDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryDocument {
+    op: String,
+    #[serde(default)]
+    r#in: Vec<BoundDocument>,
+    text: Option<(Option<String>, Option<String>)>,
+    done: Option<bool>,
+    parents: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum BoundDocument {
+    Member(String),
+    Key { key: String },
+    Index(u32, String),
+}
+
+impl EntryDocument {
+    fn sound(self) -> Option<Entry> {
+        let hex = |text: &str| (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        let bound = |bound| {
+            Some(match bound {
+                BoundDocument::Member(key) => Bound::Member(key),
+                BoundDocument::Key { key } => Bound::Key(key),
+                BoundDocument::Index(index, digest) => Bound::Index(index, hex(&digest)?),
+            })
+        };
+        let place = self.r#in.into_iter().map(bound).collect::<Option<Vec<Bound>>>()?;
+        let texts = self.text.iter().flat_map(|(was, put)| [was, put]).flatten();
+        let valid = texts.into_iter().all(|text| Scanner::is_value(text.as_bytes()) && !text.starts_with([' ', '\n', '\r', '\t']) && !text.ends_with([' ', '\n', '\r', '\t']));
+        let kept = Kept { value: self.text, done: self.done, parents: self.parents };
+        (valid && !kept.is_empty()).then(|| hex(&self.op).map(|op| Entry::new(op, place, kept))).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let place = vec![Bound::Member("a\"b".into()), Bound::Key("\"c\"".into()), Bound::Index(3, 7)];
+        Entry::new(5, place, Kept { value: Some((Some("1.0".into()), None)), done: Some(true), parents: Some(1) })
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = Carry::default().write(&[entry()], "1");
+        let (mut carry, lost) = Carry::read(&text, "1", 1000);
+        assert_eq!((lost, carry.size()), (0, entry().size()));
+        assert_eq!(carry.write(&[], "1"), text);
+        assert_eq!(carry.take(5, &entry().place), Some(entry().kept));
+        assert_eq!(carry.take(5, &entry().place), None);
+        assert!(carry.write(&[], "1").is_empty());
+    }
+
+    #[test]
+    fn a_carry_that_cannot_be_trusted_is_ignored_and_counted() {
+        let text = Carry::default().write(&[entry()], "1");
+        let lost = |text: &[u8], at, limit| Carry::read(text, at, limit).1;
+        assert_eq!(lost(&text, "2", 1000), 1);
+        assert_eq!(lost(&text, "1", 10), 1);
+        assert_eq!(lost(b"{}", "1", 1000), 1);
+        assert_eq!(lost(b"\xff", "1", 1000), 1);
+        for bad in [
+            r#"{"unskew":2,"at":"1","kept":[]}"#,
+            r#"{"unskew":1,"at":"1","kept":[{"op":"x"}]}"#,
+            r#"{"unskew":1,"at":"1","kept":[{"op":"0000000000000005","text":["{",null]}]}"#,
+            r#"{"unskew":1,"at":"1","kept":[{"op":"0000000000000005"}]}"#,
+        ] {
+            assert_eq!(lost(bad.as_bytes(), "1", 1000), 1, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! JSON text: what a value is, which strings and values are equal, and values written compactly. Values stay text;
+//! no `f64` and no tree is made of them.
+
+use std::borrow::Cow;
+
+use crate::number::Decimal;
+use crate::scan::Scanner;
+
+/// The six kinds of JSON values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    /// The kind of a valid value, by its first byte.
+    pub(crate) fn of(text: &[u8]) -> Kind {
+        match text.first() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    pub(crate) const NAMES: [(&str, Kind); 6] = [
+        ("null", Kind::Null),
+        ("boolean", Kind::Bool),
+        ("number", Kind::Number),
+        ("string", Kind::String),
+        ("array", Kind::Array),
+        ("object", Kind::Object),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Null => "null",
+            Kind::Bool => "boolean",
+            Kind::Number => "number",
+            Kind::String => "string",
+            Kind::Array => "array",
+            Kind::Object => "object",
+        }
+    }
+}
+
+/// What a string says, without its quotes and escapes. A lone surrogate becomes the three bytes that UTF-8 would have
+/// for it, so that different strings stay different; the result is for comparing, never for a record.
+pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
+    let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut out = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some((&c, tail)) = rest.split_first() {
+        rest = tail;
+        if c != b'\\' {
+            out.push(c);
+            continue;
+        }
+        let Some((&escape, tail)) = rest.split_first() else { break };
+        rest = tail;
+        match escape {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => {
+                let mut code = hex4(rest);
+                rest = rest.get(4..).unwrap_or_default();
+                if (0xd800..0xdc00).contains(&code) && rest.starts_with(b"\\u") {
+                    let low = hex4(rest.get(2..).unwrap_or_default());
+                    if (0xdc00..0xe000).contains(&low) {
+                        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                        rest = rest.get(6..).unwrap_or_default();
+                    }
+                }
+                match char::from_u32(code) {
+                    Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                    None => out.extend([0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]),
+                }
+            }
+            plain => out.push(plain),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn hex4(digits: &[u8]) -> u32 {
+    digits.iter().take(4).fold(0, |code, c| code << 4 | char::from(*c).to_digit(16).unwrap_or(0))
+}
+
+/// A string as JSON text, quotes included.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    quote_into(&mut out, text);
+    out
+}
+
+/// Appends a string as JSON text, quotes included.
+pub(crate) fn quote_into(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// Whether two valid values are equal: strings after unescaping, numbers by exact value, objects without regard to
+/// the order of members, and the rest as RFC 8259 has it.
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    let kind = Kind::of(a);
+    if kind != Kind::of(b) {
+        return false;
+    }
+    match kind {
+        Kind::Null | Kind::Bool => false,
+        Kind::Number => Decimal::same(a, b),
+        Kind::String => unescaped(a) == unescaped(b),
+        Kind::Array => {
+            let (left, right) = (elements(a), elements(b));
+            left.len() == right.len() && left.into_iter().zip(right).all(|(x, y)| equal(x, y))
+        }
+        Kind::Object => {
+            let (mut left, mut right) = (members(a), members(b));
+            left.sort_by(|x, y| x.0.cmp(&y.0));
+            right.sort_by(|x, y| x.0.cmp(&y.0));
+            left.len() == right.len() && left.iter().zip(&right).all(|(x, y)| x.0 == y.0 && equal(x.1, y.1))
+        }
+    }
+}
+
+/// The members of a valid object: unescaped key and value text, in order.
+pub(crate) fn members(text: &[u8]) -> Vec<(Cow<'_, [u8]>, &[u8])> {
+    let mut scanner = Scanner::trusting(text);
+    let mut found = Vec::new();
+    let mut at = scanner.space(1);
+    while scanner.at(at) == b'"' {
+        let end = scanner.string(at + 1);
+        let key = unescaped(text.get(at..end).unwrap_or_default());
+        let start = scanner.space(scanner.space(end) + 1);
+        let end = scanner.skip(start, 1);
+        let Some(value) = text.get(start..end) else { break };
+        found.push((key, value));
+        at = scanner.space(end);
+        if scanner.at(at) == b',' {
+            at = scanner.space(at + 1);
+        }
+    }
+    found
+}
+
+/// The elements of a valid array, as text, in order.
+pub(crate) fn elements(text: &[u8]) -> Vec<&[u8]> {
+    let mut scanner = Scanner::trusting(text);
+    let mut found = Vec::new();
+    let mut at = scanner.space(1);
+    while !matches!(scanner.at(at), b']' | 0) {
+        let end = scanner.skip(at, 1);
+        let Some(value) = text.get(at..end) else { break };
+        found.push(value);
+        at = scanner.space(end);
+        if scanner.at(at) == b',' {
+            at = scanner.space(at + 1);
+        }
+    }
+    found
+}
+
+/// The value at a path of plain keys below a valid value.
+pub(crate) fn value_at<'a>(text: &'a [u8], keys: &[String]) -> Option<&'a [u8]> {
+    keys.iter().try_fold(text, |text, key| {
+        if Kind::of(text) != Kind::Object {
+            return None;
+        }
+        members(text).into_iter().find(|(name, _)| **name == *key.as_bytes()).map(|(_, value)| value)
+    })
+}
+
+/// A valid value without the white space between its tokens.
+pub(crate) fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        if in_string {
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c == '"' {
+            in_string = true;
+        } else if c.is_ascii_whitespace() {
+            continue;
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// The 64-bit FNV-1a hash of Fowler, Noll and Vo: names ops and elements in a carry, guards against nothing.
+pub(crate) fn fnv1a(seed: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Where an FNV-1a hash starts.
+pub(crate) const FNV_SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equality_is_exact_and_ignores_spelling() {
+        for (a, b) in [
+            ("1", "1.0"),
+            ("1E2", "100"),
+            ("-0", "0"),
+            ("\"a\\u0062\"", "\"ab\""),
+            ("{\"a\":1,\"b\":[2]}", "{ \"b\" : [ 2.0 ] , \"\\u0061\":1}"),
+            ("\"\\ud83d\\ude00\"", "\"😀\""),
+        ] {
+            assert!(equal(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+        for (a, b) in [
+            ("9007199254740993", "9007199254740992"),
+            ("\"\\ud800\"", "\"\\ud801\""),
+            ("[1]", "[1,1]"),
+            ("{\"a\":1}", "{\"a\":1,\"b\":1}"),
+            ("true", "false"),
+            ("\"1\"", "1"),
+        ] {
+            assert!(!equal(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn compact_keeps_strings() {
+        assert_eq!(compact("{ \"a \\\" b\" : [ 1 , \"x y\" ] }"), "{\"a \\\" b\":[1,\"x y\"]}");
+    }
+}

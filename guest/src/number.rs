@@ -1,0 +1,310 @@
+//! Exact decimal arithmetic on number text: no `f64`, no limit but the number of digits.
+
+use num_bigint::{BigInt, Sign};
+
+/// Numbers that would need more digits than this are refused instead of computed: `1e99999999` is ten bytes long.
+const MAX_DIGITS: i64 = 4096;
+
+/// A decimal number: `mantissa × 10^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decimal {
+    mantissa: BigInt,
+    exponent: i64,
+}
+
+/// What happens to digits that the target form has no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// Towards minus infinity.
+    Floor,
+    /// Towards plus infinity.
+    Ceil,
+    /// Towards zero.
+    Trunc,
+    /// To the nearest, ties away from zero.
+    Nearest,
+}
+
+impl Rounding {
+    pub(crate) const NAMES: [(&str, Rounding); 4] =
+        [("floor", Rounding::Floor), ("ceil", Rounding::Ceil), ("trunc", Rounding::Trunc), ("nearest", Rounding::Nearest)];
+}
+
+impl Decimal {
+    pub(crate) fn integer(value: i64) -> Decimal {
+        Decimal { mantissa: value.into(), exponent: 0 }
+    }
+
+    /// Reads RFC 8259 number text. None if it isn't one, or has more digits than can be worked with.
+    pub(crate) fn parse(text: &[u8]) -> Option<Decimal> {
+        let parts = Parts::of(text)?;
+        let digits = [parts.whole, parts.fraction].concat();
+        let mut mantissa = BigInt::parse_bytes(&digits, 10)?;
+        if parts.negative {
+            mantissa = -mantissa;
+        }
+        let exponent = parts.exponent()?.checked_sub(parts.fraction.len() as i64)?;
+        let fits = digits.len() as i64 <= MAX_DIGITS && exponent.abs() <= MAX_DIGITS;
+        (fits || mantissa.sign() == Sign::NoSign).then(|| Decimal { exponent: if fits { exponent } else { 0 }, mantissa })
+    }
+
+    /// Whether two number texts have the same value, whatever their size.
+    pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+        match (Parts::of(a), Parts::of(b)) {
+            (Some(a), Some(b)) => match (a.significant(), b.significant()) {
+                (None, None) => true,
+                (Some((x, x_exponent)), Some((y, y_exponent))) => a.negative == b.negative && x_exponent == y_exponent && x == y,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        self.mantissa.sign() == Sign::NoSign
+    }
+
+    pub(crate) fn times(&self, other: &Decimal) -> Decimal {
+        Decimal { mantissa: &self.mantissa * &other.mantissa, exponent: self.exponent + other.exponent }
+    }
+
+    pub(crate) fn plus(&self, other: &Decimal) -> Decimal {
+        let exponent = self.exponent.min(other.exponent);
+        Decimal { mantissa: self.shifted(exponent) + other.shifted(exponent), exponent }
+    }
+
+    pub(crate) fn negated(&self) -> Decimal {
+        Decimal { mantissa: -&self.mantissa, exponent: self.exponent }
+    }
+
+    /// `self ÷ divisor` with `digits` decimals. The divisor isn't zero.
+    pub(crate) fn divided(&self, divisor: &Decimal, digits: u32, rounding: Rounding) -> Decimal {
+        let exponent = -i64::from(digits);
+        // self.m × 10^self.e ÷ (d.m × 10^d.e) = q × 10^exponent
+        let shift = self.exponent - divisor.exponent - exponent;
+        let (top, bottom) = if shift >= 0 {
+            (&self.mantissa * ten_to(shift), divisor.mantissa.clone())
+        } else {
+            (self.mantissa.clone(), &divisor.mantissa * ten_to(-shift))
+        };
+        Decimal { mantissa: rounded_quotient(top, bottom, rounding), exponent }
+    }
+
+    /// The greatest whole number of units of `10^exponent` in this number.
+    pub(crate) fn floor_units(&self, exponent: i64) -> Option<i128> {
+        let unit = Decimal { mantissa: 1.into(), exponent };
+        self.divided(&unit, 0, Rounding::Floor).mantissa.try_into().ok()
+    }
+
+    /// As plain text without an exponent and without trailing zeros of the fraction.
+    pub(crate) fn text(&self) -> String {
+        if self.exponent >= 0 {
+            return (&self.mantissa * ten_to(self.exponent)).to_string();
+        }
+        let places = self.exponent.unsigned_abs() as usize;
+        let digits = format!("{:0>width$}", self.mantissa.magnitude().to_string(), width = places + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - places);
+        let fraction = fraction.trim_end_matches('0');
+        let sign = if self.mantissa.sign() == Sign::Minus { "-" } else { "" };
+        let point = if fraction.is_empty() { "" } else { "." };
+        format!("{sign}{whole}{point}{fraction}")
+    }
+}
+
+/// `number × factor + offset` and its inverse, exact upwards, rounded on the way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scale {
+    pub(crate) factor: Decimal,
+    pub(crate) offset: Decimal,
+    /// Decimals kept by the division.
+    pub(crate) digits: u32,
+    pub(crate) rounding: Rounding,
+    /// The factor as a whole number, where the plain integers of most records can take a short way.
+    short: Option<i64>,
+}
+
+impl Scale {
+    pub(crate) fn new(factor: Decimal, offset: Decimal, digits: u32, rounding: Rounding) -> Scale {
+        let short = (offset.is_zero() && digits == 0 && factor.exponent >= 0)
+            .then(|| i64::try_from(&factor.mantissa * ten_to(factor.exponent)).ok())
+            .flatten()
+            .filter(|factor| *factor > 0);
+        Scale { factor, offset, digits, rounding, short }
+    }
+
+    /// Whether whole numbers survive the way down and up again.
+    pub(crate) fn down_is_exact(&self) -> bool {
+        let one = Decimal::integer(1);
+        let inverse = one.divided(&self.factor, self.digits.saturating_add(40), Rounding::Floor);
+        let exact = inverse.times(&self.factor) == one || inverse.times(&self.factor).text() == "1";
+        let whole = |number: &Decimal| !number.text().contains('.');
+        exact && whole(&inverse) && (whole(&self.offset) || self.digits > 0)
+    }
+
+    /// `text × factor + offset`.
+    pub(crate) fn up(&self, text: &[u8]) -> Option<String> {
+        if let (Some(factor), Some(value)) = (self.short, small(text))
+            && let Some(product) = value.checked_mul(factor)
+        {
+            return Some(product.to_string());
+        }
+        Some(Decimal::parse(text)?.times(&self.factor).plus(&self.offset).text())
+    }
+
+    /// `(text − offset) ÷ factor`, rounded.
+    pub(crate) fn down(&self, text: &[u8]) -> Option<String> {
+        if let (Some(factor), Some(value), Rounding::Floor) = (self.short, small(text), self.rounding) {
+            return Some(value.div_euclid(factor).to_string());
+        }
+        let shifted = Decimal::parse(text)?.plus(&self.offset.negated());
+        Some(shifted.divided(&self.factor, self.digits, self.rounding).text())
+    }
+}
+
+impl Decimal {
+    fn shifted(&self, exponent: i64) -> BigInt {
+        &self.mantissa * ten_to(self.exponent - exponent)
+    }
+}
+
+fn ten_to(power: i64) -> BigInt {
+    BigInt::from(10).pow(u32::try_from(power).unwrap_or(0))
+}
+
+fn rounded_quotient(top: BigInt, bottom: BigInt, rounding: Rounding) -> BigInt {
+    let quotient = &top / &bottom; // towards zero
+    let rest = &top - &quotient * &bottom;
+    if rest.sign() == Sign::NoSign {
+        return quotient;
+    }
+    let negative = (rest.sign() == Sign::Minus) != (bottom.sign() == Sign::Minus);
+    let away = match rounding {
+        Rounding::Trunc => false,
+        Rounding::Floor => negative,
+        Rounding::Ceil => !negative,
+        Rounding::Nearest => rest.magnitude() * 2u8 >= *bottom.magnitude(),
+    };
+    match (away, negative) {
+        (false, _) => quotient,
+        (true, true) => quotient - 1,
+        (true, false) => quotient + 1,
+    }
+}
+
+/// A plain integer of at most 18 digits, as most are.
+fn small(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0i64, |value, digit| value * 10 + i64::from(digit - b'0'));
+    Some(if negative { -value } else { value })
+}
+
+/// The parts of a number's text.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a [u8],
+    fraction: &'a [u8],
+    exponent: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a [u8]) -> Option<Parts<'a>> {
+        let (negative, rest) = match text.strip_prefix(b"-") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let mark = rest.iter().position(|c| matches!(c, b'e' | b'E'));
+        let (number, exponent) = match mark {
+            Some(at) => (rest.get(..at)?, rest.get(at + 1..)?),
+            None => (rest, &b"0"[..]),
+        };
+        let (whole, fraction) = match number.iter().position(|c| *c == b'.') {
+            Some(at) => (number.get(..at)?, number.get(at + 1..)?),
+            None => (number, &b""[..]),
+        };
+        let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
+        let signless = exponent.strip_prefix(b"-").or(exponent.strip_prefix(b"+")).unwrap_or(exponent);
+        let valid = !whole.is_empty() && digits(whole) && digits(fraction) && !signless.is_empty() && digits(signless);
+        valid.then_some(Parts { negative, whole, fraction, exponent })
+    }
+
+    fn exponent(&self) -> Option<i64> {
+        std::str::from_utf8(self.exponent).ok()?.parse().ok()
+    }
+
+    /// The digits without zeros at either end, and the decimal exponent of the first; none for zero. Exponents too
+    /// large for a number stay apart by their text, which is good enough to say that two such numbers differ.
+    fn significant(&self) -> Option<(Vec<u8>, Result<i64, &'a [u8]>)> {
+        let digits = [self.whole, self.fraction].concat();
+        let first = digits.iter().position(|c| *c != b'0')?;
+        let last = digits.iter().rposition(|c| *c != b'0')?;
+        let shift = self.whole.len() as i64 - first as i64;
+        let exponent = self.exponent().and_then(|e| e.checked_add(shift)).ok_or(self.exponent);
+        Some((digits.get(first..=last)?.to_vec(), exponent))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn arithmetic_is_exact_at_any_length() {
+        let thousand = Scale::new(decimal("1000"), decimal("0"), 0, Rounding::Floor);
+        for (lower, upper) in [
+            ("5", "5000"),
+            ("-1", "-1000"),
+            ("9007199254740993", "9007199254740993000"),
+            ("123456789012345678901234567890", "123456789012345678901234567890000"),
+            ("0.001", "1"),
+            ("1e3", "1000000"),
+            ("1719400000.123", "1719400000123"),
+        ] {
+            assert_eq!(thousand.up(lower.as_bytes()).unwrap(), upper);
+        }
+        for (upper, lower) in [("1719400000123", "1719400000"), ("-1", "-1"), ("-1000", "-1"), ("999", "0"), ("18446744073709551615", "18446744073709551")] {
+            assert_eq!(thousand.down(upper.as_bytes()).unwrap(), lower);
+        }
+        assert_eq!(thousand.up(b"1e99999999"), None);
+        assert_eq!(thousand.up(b"0e99999999").unwrap(), "0");
+    }
+
+    #[test]
+    fn rounding_is_as_declared() {
+        let third = |rounding| Scale::new(decimal("3"), decimal("0.5"), 1, rounding);
+        for (rounding, up, down) in [(Rounding::Floor, "0.5", "-0.4"), (Rounding::Ceil, "0.5", "-0.3"), (Rounding::Trunc, "0.5", "-0.3"), (Rounding::Nearest, "0.5", "-0.3")] {
+            assert_eq!(third(rounding).up(b"0").unwrap(), up);
+            assert_eq!(third(rounding).down(b"-0.5").unwrap(), down);
+        }
+        assert_eq!(Scale::new(decimal("2"), decimal("0"), 0, Rounding::Nearest).down(b"-1").unwrap(), "-1");
+    }
+
+    #[test]
+    fn declared_exactness_is_true() {
+        let scale = |factor| Scale::new(decimal(factor), decimal("0"), 0, Rounding::Floor);
+        assert!(scale("0.01").down_is_exact());
+        assert!(scale("1").down_is_exact());
+        assert!(!scale("1000").down_is_exact());
+        assert!(!scale("3").down_is_exact());
+    }
+
+    #[test]
+    fn equal_numbers_are_the_same() {
+        for (a, b) in [("1", "1.0"), ("100", "1e2"), ("0.1e1", "1"), ("-0", "0.0"), ("1e400", "10E399")] {
+            assert!(Decimal::same(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+        for (a, b) in [("1", "-1"), ("1", "10"), ("9007199254740993", "9007199254740992"), ("1e99999999999999999999", "1")] {
+            assert!(!Decimal::same(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+    }
+}

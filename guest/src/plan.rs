@@ -1,0 +1,402 @@
+//! The pack compiled: flat code for each step, and one trie of every place that any op could look at.
+//!
+//! One plan serves all pairs of versions. A translation runs the code of the steps on its way, one after another, on
+//! the tape of one scan: many steps cost one scan, one splice and a few nanoseconds an op, and a → c gives the bytes
+//! of a → b → c by construction, because every conflict, guard and append position is met in the same order.
+//!
+//! What makes that sound is the trie: each place an op names, pulled back through every rename and move that could
+//! bring a member there. A member outside of it is nobody's business and is never parsed, only skipped.
+//! What is thrown away: the paths' text. Costs: memory in the number of named places, not of pairs.
+
+use std::collections::BTreeSet;
+
+use crate::check::{Checked, Step, for_each_rule};
+use crate::json;
+use crate::op::{Condition, Direction, Edit, Loss, Op, Rule, Style, Test};
+use crate::pack::{CarryPlace, Policy};
+use crate::path::{Path, Seg};
+
+/// A member key by its index in [`Plan::symbols`].
+pub(crate) type Sym = u32;
+
+/// No symbol, trie node or tape node.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The trie's root.
+pub(crate) const ROOT: u32 = 0;
+
+/// More named places than this are a pack that doubles them with every step.
+const MAX_PLACES: usize = 1 << 14;
+
+/// A compiled pack.
+pub(crate) struct Plan {
+    pub(crate) policy: Policy,
+    pub(crate) symbols: Vec<Symbol>,
+    pub(crate) trie: Vec<TrieNode>,
+    pub(crate) versions: Vec<Recognised>,
+    /// Step `i` goes from version `i` to version `i + 1`.
+    pub(crate) steps: Vec<Stretch>,
+    /// The member of an inline carry, if the policy has one.
+    pub(crate) carry: Option<Sym>,
+    /// Members of the root that `*` never matches: markers and carry.
+    pub(crate) reserved: Vec<Sym>,
+    /// How much deeper than its source a target can be.
+    pub(crate) growth: u32,
+}
+
+/// A member key.
+pub(crate) struct Symbol {
+    pub(crate) name: String,
+    /// As JSON text.
+    pub(crate) quoted: String,
+}
+
+/// The places below one place.
+#[derive(Default)]
+pub(crate) struct TrieNode {
+    pub(crate) branches: Vec<Branch>,
+    /// What holds for members that no branch names, and for elements.
+    pub(crate) star: Option<u32>,
+    /// The keys that tell elements apart, if this is a collection.
+    pub(crate) keys: Vec<Vec<String>>,
+}
+
+/// A named member of a place. Keys are compared by length and first eight bytes before the rest.
+pub(crate) struct Branch {
+    head: u64,
+    rest: Vec<u8>,
+    length: usize,
+    pub(crate) symbol: Sym,
+    pub(crate) node: u32,
+}
+
+/// How records of a version are recognised.
+pub(crate) struct Recognised {
+    pub(crate) id: String,
+    pub(crate) marker: Option<(Vec<Sym>, Option<String>)>,
+    pub(crate) has: Vec<Vec<Sym>>,
+    pub(crate) lacks: Vec<Vec<Sym>>,
+    pub(crate) reads: Vec<u16>,
+}
+
+/// The code of one step.
+pub(crate) struct Stretch {
+    pub(crate) label: String,
+    pub(crate) ops: Vec<Code>,
+    /// Run last, in both directions.
+    pub(crate) stamps: Vec<Code>,
+    /// What the carry calls the step's ops, sorted.
+    pub(crate) digests: Vec<u64>,
+}
+
+/// One op, compiled.
+pub(crate) struct Code {
+    /// `step 1→2, op 3`.
+    pub(crate) label: String,
+    pub(crate) name: &'static str,
+    pub(crate) digest: u64,
+    /// From the place of the enclosing scope to the node that the op works in.
+    pub(crate) scope: Vec<Hop>,
+    pub(crate) body: Body,
+    pub(crate) when: Option<Guard>,
+    pub(crate) when_upper: Option<Guard>,
+    /// Upwards and downwards, whether the op is declared to lose something.
+    loses: [bool; 2],
+}
+
+/// One segment of a scope.
+#[derive(Clone, Copy)]
+pub(crate) enum Hop {
+    Key(Sym),
+    Star,
+}
+
+/// What an op does below its scope; all paths are plain keys.
+pub(crate) enum Body {
+    Relink { lower: Vec<Sym>, upper: Vec<Sym>, style: Style },
+    Edit { at: Vec<Sym>, edit: Edit },
+    In { codes: Vec<Code> },
+}
+
+/// A condition, on a node that the op's scope has bound.
+pub(crate) struct Guard {
+    /// How many of the scope's stars are bound where the path starts.
+    pub(crate) stars: usize,
+    pub(crate) path: Vec<Sym>,
+    pub(crate) test: Test,
+}
+
+impl Code {
+    pub(crate) fn guard(&self, direction: Direction) -> Option<&Guard> {
+        match direction {
+            Direction::Up => self.when.as_ref(),
+            Direction::Down => self.when_upper.as_ref().or(self.when.as_ref()),
+        }
+    }
+
+    pub(crate) fn loses(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Up => self.loses[0],
+            Direction::Down => self.loses[1],
+        }
+    }
+}
+
+impl TrieNode {
+    /// The branch of a key, given without quotes and unescaped.
+    pub(crate) fn branch(&self, key: &[u8]) -> Option<&Branch> {
+        let head = head_of(key);
+        self.branches.iter().find(|branch| {
+            branch.head == head && branch.length == key.len() && (key.len() <= 8 || branch.rest.as_slice() == key.get(8..).unwrap_or_default())
+        })
+    }
+
+    /// What lies below a member with this symbol.
+    pub(crate) fn below(&self, symbol: Sym) -> Option<u32> {
+        self.branches.iter().find(|branch| branch.symbol == symbol).map(|branch| branch.node).or(self.star)
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.branches.is_empty() && self.star.is_none()
+    }
+}
+
+/// The first eight bytes of a key as a number, missing ones zero.
+fn head_of(key: &[u8]) -> u64 {
+    match key.first_chunk::<8>() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => key.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+    }
+}
+
+/// Compiles a pack.
+///
+/// # Errors
+/// The pack's moves name more places than a plan can hold.
+pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
+    let mut builder = Builder::default();
+    builder.trie.push(TrieNode::default());
+    for place in places(checked)? {
+        builder.insert(&place);
+    }
+    builder.merge_stars(ROOT);
+    for collection in &checked.collections {
+        if let Some(node) = builder.find(&collection.path)
+            && let Some(node) = builder.trie.get_mut(node as usize)
+        {
+            node.keys.push(collection.key.clone());
+        }
+    }
+    let versions = checked.versions.iter().map(|version| Recognised {
+        id: version.id.clone(),
+        marker: version.marker.as_ref().map(|marker| (builder.symbols_of(&marker.path), marker.value.clone())),
+        has: version.has.iter().map(|path| builder.symbols_of(path)).collect(),
+        lacks: version.lacks.iter().map(|path| builder.symbols_of(path)).collect(),
+        reads: version.reads.clone(),
+    });
+    let versions: Vec<Recognised> = versions.collect();
+    let carry = (checked.policy.carry == CarryPlace::Inline).then(|| builder.symbol(&checked.policy.carry_member));
+    let mut reserved: Vec<Sym> = versions.iter().filter_map(|version| version.marker.as_ref()?.0.first().copied()).chain(carry).collect();
+    reserved.sort_unstable();
+    reserved.dedup();
+    let steps = checked.steps.iter().map(|step| builder.stretch(step)).collect();
+    let deepest = checked.steps.iter().flat_map(|step| &step.rules).map(|rule| match &rule.op {
+        Op::Edit { at, .. } => at.0.len() as u32 + 32,
+        Op::Relink { upper, lower, .. } => (upper.0.len() as u32).max(lower.0.len() as u32),
+        Op::In { .. } => 64,
+    });
+    let growth = deepest.sum();
+    Ok(Plan { policy: checked.policy.clone(), symbols: builder.symbols, trie: builder.trie, versions, steps, carry, reserved, growth })
+}
+
+/// Every place that an op or a detection could look at, in any shape that the line gives a record.
+fn places(checked: &Checked) -> Result<BTreeSet<Path>, String> {
+    let mut all = BTreeSet::new();
+    for version in &checked.versions {
+        all.extend(version.marker.iter().map(|marker| marker.path.clone()));
+        all.extend(version.has.iter().chain(&version.lacks).cloned());
+    }
+    if checked.policy.carry == CarryPlace::Inline {
+        all.insert(Path(vec![Seg::Key(checked.policy.carry_member.clone())]));
+    }
+    for direction in [Direction::Up, Direction::Down] {
+        // Backwards from the end of the run: what later ops look at, seen from before this one.
+        let mut needed = BTreeSet::new();
+        let mut rules: Vec<(Path, &Rule)> = Vec::new();
+        for Step { rules: list, .. } in &checked.steps {
+            for_each_rule(list, &Path::default(), &mut |scope, rule| rules.push((scope.clone(), rule)));
+        }
+        if direction == Direction::Up {
+            rules.reverse();
+        }
+        for (scope, rule) in rules {
+            if let Op::Relink { lower, upper, .. } = &rule.op {
+                let (before, after) = match direction {
+                    Direction::Up => (lower.under(&scope), upper.under(&scope)),
+                    Direction::Down => (upper.under(&scope), lower.under(&scope)),
+                };
+                let pulled: Vec<Path> = needed.iter().filter_map(|place: &Path| place.transplanted(&after, &before)).collect();
+                needed.extend(pulled);
+            }
+            needed.extend(rule.op.paths().into_iter().map(|path| path.under(&scope)));
+            let conditions = [&rule.when, &rule.when_upper].into_iter().flatten();
+            needed.extend(conditions.map(|condition| condition.path.under(&scope)));
+            if needed.len() > MAX_PLACES {
+                return Err(format!("the pack's ops look at more than {MAX_PLACES} places: moves that are undone and done again multiply them"));
+            }
+        }
+        all.extend(needed);
+    }
+    Ok(all)
+}
+
+#[derive(Default)]
+struct Builder {
+    symbols: Vec<Symbol>,
+    trie: Vec<TrieNode>,
+}
+
+impl Builder {
+    fn symbol(&mut self, name: &str) -> Sym {
+        let known = self.symbols.iter().position(|symbol| symbol.name == name);
+        known.unwrap_or_else(|| {
+            self.symbols.push(Symbol { name: name.to_owned(), quoted: json::quoted(name) });
+            self.symbols.len() - 1
+        }) as Sym
+    }
+
+    fn symbols_of(&mut self, path: &Path) -> Vec<Sym> {
+        self.keys(&path.0)
+    }
+
+    fn keys(&mut self, segs: &[Seg]) -> Vec<Sym> {
+        segs.iter().filter_map(|seg| if let Seg::Key(key) = seg { Some(self.symbol(key)) } else { None }).collect()
+    }
+
+    fn insert(&mut self, place: &Path) {
+        let mut at = ROOT;
+        for seg in &place.0 {
+            at = match seg {
+                Seg::Star => self.star(at),
+                Seg::Key(key) => self.named(at, key),
+            };
+        }
+    }
+
+    fn star(&mut self, at: u32) -> u32 {
+        if let Some(star) = self.trie.get(at as usize).and_then(|node| node.star) {
+            return star;
+        }
+        let star = self.push();
+        if let Some(node) = self.trie.get_mut(at as usize) {
+            node.star = Some(star);
+        }
+        star
+    }
+
+    fn named(&mut self, at: u32, key: &str) -> u32 {
+        let symbol = self.symbol(key);
+        if let Some(branch) = self.trie.get(at as usize).and_then(|node| node.branches.iter().find(|branch| branch.symbol == symbol)) {
+            return branch.node;
+        }
+        let node = self.push();
+        let bytes = key.as_bytes();
+        let branch = Branch { head: head_of(bytes), rest: bytes.get(8..).unwrap_or_default().to_vec(), length: bytes.len(), symbol, node };
+        if let Some(parent) = self.trie.get_mut(at as usize) {
+            parent.branches.push(branch);
+        }
+        node
+    }
+
+    fn push(&mut self) -> u32 {
+        self.trie.push(TrieNode::default());
+        self.trie.len() as u32 - 1
+    }
+
+    /// What holds for every member holds for the named ones, too.
+    fn merge_stars(&mut self, at: u32) {
+        let Some(node) = self.trie.get(at as usize) else { return };
+        let star = node.star;
+        let named: Vec<u32> = node.branches.iter().map(|branch| branch.node).collect();
+        for below in &named {
+            if let Some(star) = star {
+                self.merge(star, *below);
+            }
+        }
+        for below in named.into_iter().chain(star) {
+            self.merge_stars(below);
+        }
+    }
+
+    fn merge(&mut self, from: u32, into: u32) {
+        let Some(node) = self.trie.get(from as usize) else { return };
+        let star = node.star;
+        let named: Vec<(Sym, u32)> = node.branches.iter().map(|branch| (branch.symbol, branch.node)).collect();
+        if let Some(star) = star {
+            let to = self.star(into);
+            self.merge(star, to);
+        }
+        for (symbol, below) in named {
+            let Some(name) = self.symbols.get(symbol as usize).map(|symbol| symbol.name.clone()) else { continue };
+            let to = self.named(into, &name);
+            self.merge(below, to);
+        }
+    }
+
+    fn find(&self, path: &Path) -> Option<u32> {
+        path.0.iter().try_fold(ROOT, |at, seg| {
+            let node = self.trie.get(at as usize)?;
+            match seg {
+                Seg::Star => node.star,
+                Seg::Key(key) => node.branches.iter().find(|branch| self.symbols.get(branch.symbol as usize).is_some_and(|s| s.name == *key)).map(|b| b.node),
+            }
+        })
+    }
+
+    fn stretch(&mut self, step: &Step) -> Stretch {
+        let (stamps, ops): (Vec<Code>, Vec<Code>) = self.codes(step, &step.rules).into_iter().partition(|code| code.name == "stamp");
+        let mut digests = Vec::new();
+        for_each_rule(&step.rules, &Path::default(), &mut |_, rule| digests.push(rule.digest));
+        digests.sort_unstable();
+        Stretch { label: step.label.clone(), ops, stamps, digests }
+    }
+
+    fn codes(&mut self, step: &Step, rules: &[Rule]) -> Vec<Code> {
+        rules.iter().map(|rule| self.code(step, rule)).collect()
+    }
+
+    fn code(&mut self, step: &Step, rule: &Rule) -> Code {
+        let loses = [Direction::Up, Direction::Down].map(|direction| rule.op.loss(direction) != Loss::Nothing);
+        let split = match &rule.op {
+            Op::In { at, .. } => at.0.len(),
+            Op::Relink { lower, .. } => lower.scope_len(),
+            Op::Edit { at, .. } => at.scope_len(),
+        };
+        let scope = rule.op.at().0.iter().take(split).map(|seg| match seg {
+            Seg::Star => Hop::Star,
+            Seg::Key(key) => Hop::Key(self.symbol(key)),
+        });
+        let scope = scope.collect();
+        let mut tail = |path: &Path| self.keys(path.0.get(split..).unwrap_or_default());
+        let body = match &rule.op {
+            Op::Relink { lower, upper, style } => Body::Relink { lower: tail(lower), upper: tail(upper), style: *style },
+            Op::Edit { at, edit } => Body::Edit { at: tail(at), edit: edit.clone() },
+            Op::In { rules, .. } => Body::In { codes: self.codes(step, rules) },
+        };
+        let mut guard = |condition: &Condition| Guard {
+            stars: condition.path.0.iter().filter(|seg| **seg == Seg::Star).count(),
+            path: self.keys(condition.path.0.get(condition.path.scope_len()..).unwrap_or_default()),
+            test: condition.test.clone(),
+        };
+        Code {
+            label: if rule.label == "stamp" { format!("{}, stamp", step.label) } else { format!("{}, op {}", step.label, rule.label) },
+            name: rule.name,
+            digest: rule.digest,
+            scope,
+            body,
+            when: rule.when.as_ref().map(&mut guard),
+            when_upper: rule.when_upper.as_ref().map(&mut guard),
+            loses,
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! A loaded pack with the buffers of its calls: what the component exports, as plain Rust.
+
+use std::fmt;
+
+use crate::carry::Carry;
+use crate::check::{self, Example};
+use crate::detect::detect;
+use crate::json;
+use crate::judge::{self, Fidelity, Verdict};
+use crate::pack::{Duplicates, Policy, Problem};
+use crate::plan::{self, Plan};
+use crate::run::{self, Run};
+use crate::scan::Flaw;
+use crate::splice::splice;
+use crate::tape::{DOCUMENT, Tape};
+use crate::trial::{self, Failure};
+
+/// A loaded pack.
+pub struct Rules {
+    manifest: Manifest,
+    plan: Plan,
+    matrix: Vec<Verdict>,
+    pub(crate) examples: Vec<Example>,
+    tape: Tape,
+}
+
+/// What a pack is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The pack's name.
+    pub name: String,
+    /// The pack's revision.
+    pub revision: u64,
+    /// All versions, oldest first.
+    pub versions: Vec<VersionInfo>,
+    /// The pack's policy, defaults filled in.
+    pub policy: Policy,
+}
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// The version's id.
+    pub id: String,
+    /// What servers of this version read natively, itself included.
+    pub reads: Vec<u16>,
+}
+
+/// The version of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// The one version that recognises the record.
+    pub version: u16,
+    /// Whether the record holds an inline carry.
+    pub carries: bool,
+}
+
+/// A translated record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The record in the target version.
+    pub record: Vec<u8>,
+    /// The carry to keep beside it.
+    pub carry: Vec<u8>,
+    /// What happened to values on the way.
+    pub counts: Counts,
+}
+
+/// A record in the version that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normalized {
+    /// The version that the record was found in.
+    pub found: u16,
+    /// The translation, or none where the record is already right.
+    pub changed: Option<Translation>,
+}
+
+/// What happened to the values that the target version cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Values kept in the carry by this call.
+    pub carried: u32,
+    /// Values that came back from the carry in this call.
+    pub restored: u32,
+    /// Values that this call lost.
+    pub lost: u32,
+}
+
+/// One thing that a translation changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The op, as `step 1→2, op 3: rename`.
+    pub op: String,
+    /// The place after the change, as a JSON Pointer.
+    pub place: String,
+    /// The JSON text before, or none where there was nothing.
+    pub before: Option<String>,
+    /// The JSON text after, or none where there is nothing.
+    pub after: Option<String>,
+    /// What became of the value: `changed`, `carried` or `restored`.
+    pub outcome: &'static str,
+}
+
+/// Why a record can't be translated. The input stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Why, for programs.
+    pub kind: FaultKind,
+    /// The op that refused, or empty.
+    pub op: String,
+    /// The place in the record as a JSON Pointer, or empty.
+    pub place: String,
+    /// What was expected.
+    pub expected: String,
+    /// What was found; never the contents of a record.
+    pub found: String,
+}
+
+/// The kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The bytes are no RFC 8259 JSON.
+    NotJson,
+    /// The document is no JSON object.
+    Opaque,
+    /// The record is longer than the policy allows.
+    TooLarge,
+    /// The record is nested deeper than the policy allows.
+    TooDeep,
+    /// A touched key stands twice in one object.
+    DuplicateKey,
+    /// No version recognises the record.
+    UnknownVersion,
+    /// More than one version recognises the record.
+    Ambiguous,
+    /// The record is of another version than the caller said.
+    WrongVersion,
+    /// A rename or a move meets a member that exists already.
+    Conflict,
+    /// A value is not of the kind that the op works on.
+    WrongType,
+    /// A value has no counterpart in the target version.
+    Unmapped,
+    /// A value is out of the range of what the op can express.
+    OutOfRange,
+    /// The carry would grow beyond its limit.
+    CarryFull,
+    /// A pack without a carry declares the op exact, and this record would lose something.
+    UndeclaredLoss,
+    /// There is no way from the one version to the other.
+    NoWay,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.place.is_empty() { String::new() } else { format!("at {}", self.place) };
+        let head: Vec<&str> = [self.op.as_str(), &place].into_iter().filter(|part| !part.is_empty()).collect();
+        if !head.is_empty() {
+            write!(f, "{}: ", head.join(" "))?;
+        }
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+/// What one scan of a record has told.
+struct Read {
+    found: u16,
+    carries: bool,
+}
+
+impl Rules {
+    /// Reads, checks and compiles a pack in its JSON form.
+    ///
+    /// # Errors
+    /// Every problem of the pack, each with its place.
+    pub fn load(pack: &[u8]) -> Result<Rules, Vec<Problem>> {
+        let checked = check::check(pack)?;
+        let plan = plan::compile(&checked).map_err(|message| vec![Problem { pointer: "/step".to_owned(), message }])?;
+        let versions = checked.versions.iter().map(|version| VersionInfo { id: version.id.clone(), reads: version.reads.clone() });
+        let manifest = Manifest {
+            name: checked.name.clone(),
+            revision: checked.revision,
+            versions: versions.collect(),
+            policy: checked.policy.clone(),
+        };
+        Ok(Rules { manifest, plan, matrix: judge::matrix(&checked), examples: checked.examples, tape: Tape::default() })
+    }
+
+    /// What the pack is about.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Runs the pack's examples and the laws on them. Empty if all hold.
+    pub fn test(&mut self) -> Vec<Failure> {
+        trial::run(self)
+    }
+
+    /// Which version a record is of.
+    ///
+    /// # Errors
+    /// The record is no JSON object within the limits, or not exactly one version recognises it.
+    pub fn detect(&mut self, record: &[u8]) -> Result<Detection, Fault> {
+        let Read { found, carries } = self.read(record)?;
+        Ok(Detection { version: found, carries })
+    }
+
+    /// Writes a record of version `from` as one of version `to`.
+    ///
+    /// # Errors
+    /// As [`Rules::detect`]; the record is of another version than `from`; or an op refuses a value.
+    pub fn translate(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
+        self.expect(record, from, to)?;
+        if from == to {
+            return Ok(Translation { record: record.to_vec(), carry: carry.to_vec(), counts: Counts::default() });
+        }
+        self.write(record, carry, from, to)
+    }
+
+    /// Detects a record's version and translates it.
+    ///
+    /// # Errors
+    /// As [`Rules::translate`].
+    pub fn normalize(&mut self, record: &[u8], carry: &[u8], to: u16) -> Result<Normalized, Fault> {
+        let Read { found, .. } = self.read(record)?;
+        self.way(found, to)?;
+        let changed = if found == to { None } else { Some(self.write(record, carry, found, to)?) };
+        Ok(Normalized { found, changed })
+    }
+
+    /// How well a server of version `server` can serve a record of version `held`.
+    pub fn judge(&self, held: u16, server: u16) -> Verdict {
+        let count = self.manifest.versions.len();
+        let known = usize::from(held) < count && usize::from(server) < count;
+        let at = usize::from(held) * count + usize::from(server);
+        let verdict = self.matrix.get(at).filter(|_| known).cloned();
+        verdict.unwrap_or_else(|| Verdict { fidelity: Fidelity::None, reason: "no such version".to_owned() })
+    }
+
+    /// Every change that a translation makes.
+    ///
+    /// # Errors
+    /// As [`Rules::translate`].
+    pub fn explain(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Vec<Change>, Fault> {
+        self.expect(record, from, to)?;
+        let mut run = start(&self.plan, &mut self.tape, record, carry, from);
+        run.trace = Some(Vec::new());
+        run.steps(from, to)?;
+        Ok(run.trace.take().unwrap_or_default())
+    }
+
+    fn expect(&mut self, record: &[u8], from: u16, to: u16) -> Result<(), Fault> {
+        let Read { found, .. } = self.read(record)?;
+        if found != from {
+            let id = |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
+            let (expected, found) = (format!("a record of version {}", id(from)), format!("one of version {}", id(found)));
+            return Err(Fault { kind: FaultKind::WrongVersion, op: String::new(), place: String::new(), expected, found });
+        }
+        self.way(from, to)
+    }
+
+    fn way(&self, from: u16, to: u16) -> Result<(), Fault> {
+        let count = self.manifest.versions.len();
+        if usize::from(from.max(to)) < count {
+            return Ok(());
+        }
+        let (expected, found) = (format!("a version below {count}"), format!("{}", from.max(to)));
+        Err(Fault { kind: FaultKind::NoWay, op: String::new(), place: String::new(), expected, found })
+    }
+
+    fn read(&mut self, record: &[u8]) -> Result<Read, Fault> {
+        let policy = &self.plan.policy;
+        if record.len() > policy.max_bytes as usize {
+            return Err(too_large(policy, record.len(), ""));
+        }
+        if let Err(flaw) = self.tape.read(&self.plan, record) {
+            return Err(self.flawed(record, flaw));
+        }
+        if policy.duplicate_keys == Duplicates::Everywhere {
+            no_double_keys(record, "")?;
+        }
+        let found = detect(&self.plan, &self.tape, record)?;
+        let carries = self.plan.carry.is_some_and(|symbol| self.tape.child(DOCUMENT, symbol).is_some());
+        Ok(Read { found, carries })
+    }
+
+    /// Translates the record that was read last.
+    fn write(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
+        let mut run = start(&self.plan, &mut self.tape, record, carry, from);
+        let mut carry = run.steps(from, to)?;
+        let counts = run.counts;
+        if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
+            self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
+        }
+        let root = self.tape.node(DOCUMENT).value;
+        let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 64);
+        out.extend_from_slice(record.get(..root.start as usize).unwrap_or_default());
+        splice(&self.plan, &self.tape, record, DOCUMENT, &mut out);
+        out.extend_from_slice(record.get(root.end as usize..).unwrap_or_default());
+        if out.len() > self.plan.policy.max_bytes as usize {
+            return Err(too_large(&self.plan.policy, out.len(), "the translated record: "));
+        }
+        if self.tape.deepest + self.plan.growth > self.plan.policy.max_depth {
+            // Rare: only a record near the limit can have outgrown it.
+            self.tape.read(&self.plan, &out).map_err(|flaw| self.flawed(&out, flaw))?;
+        }
+        Ok(Translation { record: out, carry, counts })
+    }
+
+    #[cold]
+    fn flawed(&self, record: &[u8], flaw: Flaw) -> Fault {
+        let policy = &self.plan.policy;
+        let (kind, place, expected, found) = match flaw {
+            Flaw::Syntax { at } => (FaultKind::NotJson, String::new(), "JSON as in RFC 8259".to_owned(), format!("something else at byte {at} of {}", record.len())),
+            Flaw::Depth { at } => {
+                let limit = format!("at most {} levels of nesting (policy.max_depth)", policy.max_depth);
+                (FaultKind::TooDeep, String::new(), limit, format!("one more at byte {at}"))
+            }
+            Flaw::Duplicate { node } => {
+                (FaultKind::DuplicateKey, run::pointer(&self.plan, &self.tape, record, node), "each key that a rule touches once".to_owned(), "it twice in one object".to_owned())
+            }
+            Flaw::Opaque => (FaultKind::Opaque, String::new(), "a JSON object".to_owned(), "something else".to_owned()),
+        };
+        Fault { kind, op: String::new(), place, expected, found }
+    }
+}
+
+/// Prepares a translation of the record on the tape: its carry is read and, if inline, taken out.
+fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, record: &'r [u8], carry: &[u8], from: u16) -> Run<'r> {
+    let id = plan.versions.get(usize::from(from)).map_or("", |version| version.id.as_str());
+    let limit = plan.policy.carry_max_bytes;
+    let inline = plan.carry.and_then(|symbol| tape.child(DOCUMENT, symbol));
+    let (carry, lost) = match inline {
+        Some(node) => {
+            let read = Carry::read(tape.text(record, tape.node(node).value), id, limit);
+            tape.detach(node);
+            read
+        }
+        None => Carry::read(carry, id, limit),
+    };
+    Run::new(plan, record, tape, carry, lost)
+}
+
+#[cold]
+fn too_large(policy: &Policy, length: usize, what: &str) -> Fault {
+    let expected = format!("{what}at most {} bytes (policy.max_bytes)", policy.max_bytes);
+    Fault { kind: FaultKind::TooLarge, op: String::new(), place: String::new(), expected, found: format!("{length} bytes") }
+}
+
+/// Refuses double keys in any object of a valid value.
+fn no_double_keys(text: &[u8], place: &str) -> Result<(), Fault> {
+    let text = text.trim_ascii();
+    match json::Kind::of(text) {
+        json::Kind::Object => {
+            let members = json::members(text);
+            let mut keys: Vec<&[u8]> = members.iter().map(|(key, _)| &**key).collect();
+            keys.sort_unstable();
+            if let Some([double, _]) = keys.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
+                let place = format!("{place}/{}", crate::path::escaped(&String::from_utf8_lossy(double)));
+                let (expected, found) = ("each key once (policy.duplicate_keys)".to_owned(), "it twice in one object".to_owned());
+                return Err(Fault { kind: FaultKind::DuplicateKey, op: String::new(), place, expected, found });
+            }
+            members.iter().try_for_each(|(key, value)| no_double_keys(value, &format!("{place}/{}", crate::path::escaped(&String::from_utf8_lossy(key)))))
+        }
+        json::Kind::Array => json::elements(text).iter().enumerate().try_for_each(|(index, value)| no_double_keys(value, &format!("{place}/{index}"))),
+        json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => Ok(()),
+    }
+}
+

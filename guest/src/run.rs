@@ -1,0 +1,493 @@
+//! The ops of one translation, run on the tape one after another.
+//!
+//! The carry has one rule for all ops: an op runs its inverse on what it wrote, and wherever that is not the input, it
+//! writes an entry, and otherwise none. On the way back an op that finds its entry gives the original back if the
+//! value is still what was put there; if somebody edited it, the edit wins.
+
+use crate::carry::{Bound, Carry, Entry, Kept};
+use crate::json;
+use crate::op::{Direction, Edit, Refusal, Style};
+use crate::pack::{CarryPlace, Overflow};
+use crate::path;
+use crate::plan::{Body, Code, Guard, Hop, NONE, Plan, Stretch, Sym};
+use crate::rules::{Change, Counts, Fault, FaultKind};
+use crate::splice::splice;
+use crate::tape::{DOCUMENT, Shape, Tape};
+
+/// One translation under way.
+pub(crate) struct Run<'r> {
+    plan: &'r Plan,
+    record: &'r [u8],
+    tape: &'r mut Tape,
+    direction: Direction,
+    carry: Carry,
+    fresh: Vec<Entry>,
+    pub(crate) counts: Counts,
+    /// The nodes that scopes have bound: the frame of the innermost `in`, then its stars.
+    frames: Vec<u32>,
+    /// The elements and members that stars have bound, outermost first, with their index.
+    bound: Vec<(u32, u32)>,
+    /// The keys of the elements of one array, sorted, for telling whether they are unique.
+    keys: Option<(u32, Vec<Vec<u8>>)>,
+    /// What an edit writes.
+    written: Vec<u8>,
+    /// What was changed, if somebody asked.
+    pub(crate) trace: Option<Vec<Change>>,
+}
+
+impl<'r> Run<'r> {
+    pub(crate) fn new(plan: &'r Plan, record: &'r [u8], tape: &'r mut Tape, carry: Carry, lost: u32) -> Run<'r> {
+        Run {
+            plan,
+            record,
+            tape,
+            direction: Direction::Up,
+            carry,
+            fresh: Vec::new(),
+            counts: Counts { lost, ..Counts::default() },
+            frames: Vec::new(),
+            bound: Vec::new(),
+            keys: None,
+            written: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// Runs all steps from one version to the other, and returns the carry of the target.
+    pub(crate) fn steps(&mut self, from: u16, to: u16) -> Result<Vec<u8>, Fault> {
+        let plan = self.plan;
+        let (low, high) = (usize::from(from.min(to)), usize::from(from.max(to)));
+        let steps = plan.steps.get(low..high).unwrap_or_default();
+        self.direction = if from < to { Direction::Up } else { Direction::Down };
+        match self.direction {
+            Direction::Up => steps.iter().try_for_each(|step| self.step(step))?,
+            Direction::Down => steps.iter().rev().try_for_each(|step| self.step(step))?,
+        }
+        let id = plan.versions.get(usize::from(to)).map_or("", |version| version.id.as_str());
+        Ok(self.carry.write(&self.fresh, id))
+    }
+
+    fn step(&mut self, step: &'r Stretch) -> Result<(), Fault> {
+        let before = self.fresh.len();
+        self.codes(&step.ops, DOCUMENT)?;
+        for stamp in &step.stamps {
+            self.code(stamp, DOCUMENT)?;
+        }
+        if self.carry.is_empty() && self.fresh.is_empty() {
+            return Ok(());
+        }
+        self.counts.lost += self.carry.orphan(&step.digests);
+        let size = self.carry.size() + self.fresh.iter().map(Entry::size).sum::<usize>() + Carry::overhead("");
+        if self.fresh.len() > before && size > self.plan.policy.carry_max_bytes as usize {
+            match self.plan.policy.carry_overflow {
+                Overflow::Drop => {
+                    let dropped = (self.fresh.len() - before) as u32;
+                    self.fresh.truncate(before);
+                    self.counts.carried -= dropped;
+                    self.counts.lost += dropped;
+                }
+                Overflow::Refuse => {
+                    return Err(Fault {
+                        kind: FaultKind::CarryFull,
+                        op: step.label.clone(),
+                        place: String::new(),
+                        expected: format!("a carry of at most {} bytes (policy.carry_max_bytes)", self.plan.policy.carry_max_bytes),
+                        found: format!("{size} bytes to keep"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn codes(&mut self, codes: &'r [Code], frame: u32) -> Result<(), Fault> {
+        match self.direction {
+            Direction::Up => codes.iter().try_for_each(|code| self.code(code, frame)),
+            Direction::Down => codes.iter().rev().try_for_each(|code| self.code(code, frame)),
+        }
+    }
+
+    fn code(&mut self, code: &'r Code, frame: u32) -> Result<(), Fault> {
+        let base = self.frames.len();
+        self.frames.push(frame);
+        let done = self.bind(code, frame, 0, base);
+        self.frames.truncate(base);
+        done
+    }
+
+    /// Runs an op at every node that its scope finds.
+    fn bind(&mut self, code: &'r Code, node: u32, depth: usize, base: usize) -> Result<(), Fault> {
+        match code.scope.get(depth) {
+            None => self.at(code, node, base),
+            Some(Hop::Key(symbol)) => match self.tape.child(node, *symbol) {
+                Some(child) => self.bind(code, child, depth + 1, base),
+                None => Ok(()),
+            },
+            Some(Hop::Star) => {
+                if self.tape.node(node).shape == Shape::Opaque {
+                    return Ok(());
+                }
+                let mut at = self.tape.node(node).first;
+                let mut index = 0;
+                while at != NONE {
+                    let child = self.tape.node(at);
+                    let reserved = node == DOCUMENT && self.plan.reserved.contains(&child.symbol);
+                    if !child.gone && !reserved {
+                        self.frames.push(at);
+                        self.bound.push((at, index));
+                        self.bind(code, at, depth + 1, base)?;
+                        self.bound.pop();
+                        self.frames.pop();
+                        index += 1;
+                    }
+                    at = self.tape.node(at).next;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs an op at one node, if its memory or its condition says so, and keeps what the way back would miss.
+    fn at(&mut self, code: &'r Code, node: u32, base: usize) -> Result<(), Fault> {
+        let memory = if self.carry.is_empty() {
+            None
+        } else {
+            let place = self.place();
+            self.carry.take(code.digest, &place)
+        };
+        let guard = code.guard(self.direction);
+        let doing = match (memory.as_ref().and_then(|kept| kept.done), guard) {
+            (Some(done), _) => done,
+            (None, Some(guard)) => self.holds(guard, base),
+            (None, None) => true,
+        };
+        let mut kept = Kept::default();
+        if doing {
+            let changed = match &code.body {
+                Body::Relink { lower, upper, style } => {
+                    let (from, to) = match self.direction {
+                        Direction::Up => (lower, upper),
+                        Direction::Down => (upper, lower),
+                    };
+                    self.relink(code, node, (from, to), *style, memory.as_ref(), &mut kept)?
+                }
+                Body::Edit { at, edit } => self.edit(code, node, at, edit, memory.as_ref(), &mut kept)?,
+                Body::In { codes } => {
+                    self.codes(codes, node)?;
+                    true
+                }
+            };
+            if changed && code.guard(self.direction.opposite()).is_some_and(|guard| !self.holds(guard, base)) {
+                kept.done = Some(true);
+            }
+        } else if code.guard(self.direction.opposite()).is_some_and(|guard| self.holds(guard, base)) {
+            kept.done = Some(false);
+        }
+        if !kept.is_empty() {
+            self.keep(code, kept)?;
+        }
+        Ok(())
+    }
+
+    fn holds(&self, guard: &Guard, base: usize) -> bool {
+        let frame = self.frames.get(base + guard.stars).copied().unwrap_or(DOCUMENT);
+        let Some(found) = self.tape.find(frame, &guard.path) else { return guard.test.holds(None) };
+        if self.tape.node(found).dirty && self.tape.node(found).shape != Shape::Opaque {
+            return guard.test.holds(Some(&self.rendered(found)));
+        }
+        guard.test.holds(Some(self.tape.text(self.record, self.tape.node(found).value)))
+    }
+
+    /// Puts a member elsewhere. Returns whether anything was there to put.
+    fn relink(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        (from, to): (&'r [Sym], &'r [Sym]),
+        style: Style,
+        memory: Option<&Kept>,
+        kept: &mut Kept,
+    ) -> Result<bool, Fault> {
+        let (found, taken) = (self.tape.find(node, from), self.tape.find(node, to));
+        let (member, other) = match (found, taken) {
+            (None, None) => return Ok(false),
+            (Some(_), Some(_)) => {
+                return Err(self.fault(code, node, to, FaultKind::Conflict, "no member here yet", "one that exists already"));
+            }
+            (None, Some(there)) => {
+                // Not this op's doing: on the way back it must stay.
+                kept.value = Some((None, Some(self.string(there))));
+                return Ok(false);
+            }
+            (Some(member), None) => (member, memory.and_then(|kept| kept.value.as_ref())),
+        };
+        if let Some((None, Some(put))) = other
+            && json::equal(put.as_bytes(), &self.rendered(member))
+        {
+            self.counts.restored += 1;
+            return Ok(false);
+        }
+        let (Some((last, parents)), Some(_)) = (to.split_last(), from.last()) else { return Ok(false) };
+        let before = self.trace.is_some().then(|| self.pointer(node, from));
+        match style {
+            Style::Rename => {
+                let member_node = self.tape.node_mut(member);
+                (member_node.symbol, member_node.renamed) = (*last, true);
+                self.tape.touch(member);
+            }
+            Style::Move => {
+                let parent = self.parents(code, node, to, parents, kept)?;
+                self.tape.graft(self.plan, member, parent, *last);
+                self.tape.detach(member);
+                self.prune(node, from, memory.and_then(|kept| kept.parents));
+            }
+        }
+        if let Some(before) = before {
+            let after = self.pointer(node, to);
+            self.note(code, after.clone(), Some(json::quoted(&before)), Some(json::quoted(&after)), "changed");
+        }
+        Ok(true)
+    }
+
+    /// Writes the text of a place anew. Returns whether it has changed.
+    fn edit(&mut self, code: &'r Code, node: u32, at: &'r [Sym], edit: &'r Edit, memory: Option<&Kept>, kept: &mut Kept) -> Result<bool, Fault> {
+        let target = self.tape.find(node, at);
+        if target.is_none() && memory.is_none() && !edit.speaks_of_absence() {
+            return Ok(false);
+        }
+        let rendered;
+        let found: Option<&[u8]> = match target {
+            None => None,
+            Some(id) if self.tape.node(id).dirty && self.tape.node(id).shape != Shape::Opaque => {
+                rendered = self.rendered(id);
+                Some(&rendered)
+            }
+            Some(id) => Some(self.tape.text(self.record, self.tape.node(id).value)),
+        };
+        let remembered = memory.and_then(|kept| kept.value.as_ref()).filter(|(_, put)| match (put, found) {
+            (None, None) => true,
+            (Some(put), Some(found)) => json::equal(put.as_bytes(), found),
+            _ => false,
+        });
+        let becomes = match remembered {
+            Some((was, _)) => was.as_ref().map(|was| {
+                self.written.clear();
+                self.written.extend_from_slice(was.as_bytes());
+            }),
+            None => {
+                let out = match edit.write(self.direction, found) {
+                    Ok(out) => out,
+                    Err(Refusal { kind, expected, found }) => return Err(self.fault(code, node, at, kind, &expected, &found)),
+                };
+                let written = out.map(|out| {
+                    self.written.clear();
+                    self.written.extend_from_slice(&out);
+                });
+                let now = written.map(|()| self.written.as_slice());
+                let back = edit.write(self.direction.opposite(), now);
+                if !matches!(&back, Ok(back) if back.as_deref() == found) {
+                    let spelling = matches!(&back, Ok(Some(back)) if found.is_some_and(|found| json::equal(back, found)));
+                    if !(spelling && self.plan.policy.carry == CarryPlace::None) {
+                        let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+                        kept.value = Some((found.map(owned), now.map(owned)));
+                    }
+                }
+                written
+            }
+        };
+        self.counts.restored += u32::from(remembered.is_some());
+        let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
+        let outcome = match (remembered.is_some(), kept.value.is_some()) {
+            (true, _) => "restored",
+            (false, true) => "carried",
+            (false, false) => "changed",
+        };
+        let changed = becomes.map(|()| self.written.as_slice()) != found;
+        let after = becomes.map(|()| std::mem::take(&mut self.written));
+        match (target, &after) {
+            _ if !changed => {}
+            (Some(id), Some(text)) => self.tape.replace(self.plan, id, text),
+            (Some(id), None) => {
+                self.tape.detach(id);
+                self.prune(node, at, memory.and_then(|kept| kept.parents));
+            }
+            (None, Some(text)) => {
+                if let Some((last, parents)) = at.split_last() {
+                    let parent = self.parents(code, node, at, parents, kept)?;
+                    self.tape.append_text(self.plan, parent, *last, text);
+                }
+            }
+            (None, None) => {}
+        }
+        if let Some(before) = before
+            && changed
+        {
+            let place = self.pointer(node, at);
+            let after = after.as_ref().map(|text| String::from_utf8_lossy(text).into_owned());
+            self.note(code, place, before, after, outcome);
+        }
+        if let Some(text) = after {
+            self.written = text;
+        }
+        Ok(changed)
+    }
+
+    /// The object in which a path ends, made where it is missing. Remembers parents that were there though empty.
+    fn parents(&mut self, code: &'r Code, node: u32, path: &'r [Sym], parents: &'r [Sym], kept: &mut Kept) -> Result<u32, Fault> {
+        let mut at = node;
+        let mut there = 0;
+        for (depth, symbol) in parents.iter().enumerate() {
+            at = match self.tape.child(at, *symbol) {
+                Some(child) => {
+                    there = depth + 1;
+                    child
+                }
+                None => {
+                    if self.tape.node(at).shape != Shape::Object {
+                        break;
+                    }
+                    if there == depth && depth > 0 && self.tape.node(at).live == 0 {
+                        kept.parents = Some(there as u32);
+                    }
+                    self.tape.append_object(self.plan, at, *symbol)
+                }
+            };
+        }
+        if self.tape.node(at).shape != Shape::Object {
+            let found = json::Kind::of(self.tape.text(self.record, self.tape.node(at).value)).name();
+            let above = path.get(..path.len() - 1).unwrap_or_default();
+            return Err(self.fault(code, node, above, FaultKind::WrongType, "an object to put a member into", found));
+        }
+        if there == parents.len() && there > 0 && self.tape.node(at).live == 0 {
+            kept.parents = Some(there as u32);
+        }
+        Ok(at)
+    }
+
+    /// Takes away the parents that have become empty, but for those that were there though empty.
+    fn prune(&mut self, node: u32, path: &[Sym], keep: Option<u32>) {
+        let keep = keep.unwrap_or(0) as usize;
+        for length in (keep + 1..path.len()).rev() {
+            let Some(parent) = path.get(..length).and_then(|above| self.tape.find(node, above)) else { return };
+            if self.tape.node(parent).live > 0 {
+                return;
+            }
+            self.tape.detach(parent);
+        }
+    }
+
+    fn keep(&mut self, code: &'r Code, kept: Kept) -> Result<(), Fault> {
+        if self.plan.policy.carry == CarryPlace::None {
+            if !code.loses(self.direction) {
+                let place = self.bound.last().map_or(DOCUMENT, |(node, _)| *node);
+                return Err(self.fault(code, place, &[], FaultKind::UndeclaredLoss, "a record that the op can bring back", "one that needs a carry (policy.carry is none)"));
+            }
+            self.counts.lost += 1;
+            return Ok(());
+        }
+        self.counts.carried += 1;
+        let place = self.place();
+        self.fresh.push(Entry::new(code.digest, place, kept));
+        Ok(())
+    }
+
+    /// What the stars are bound to, as the carry names it.
+    fn place(&mut self) -> Vec<Bound> {
+        let bound = std::mem::take(&mut self.bound);
+        let place = bound.iter().map(|(node, index)| self.identity(*node, *index)).collect();
+        self.bound = bound;
+        place
+    }
+
+    fn identity(&mut self, id: u32, index: u32) -> Bound {
+        let node = self.tape.node(id);
+        if self.tape.node(node.parent).shape == Shape::Object {
+            return Bound::Member(String::from_utf8_lossy(&self.key(id)).into_owned());
+        }
+        let plan = self.plan;
+        let text = self.tape.text(self.record, node.value);
+        let trie = plan.trie.get(node.trie as usize);
+        if json::Kind::of(text) != json::Kind::Object {
+            return Bound::Index(index, 0);
+        }
+        if let Some(trie) = trie.filter(|trie| !trie.keys.is_empty()) {
+            let key_of = |text| trie.keys.iter().find_map(|key| json::value_at(text, key)).map(<[u8]>::to_vec);
+            if let Some(key) = key_of(text) {
+                let parent = node.parent;
+                if self.keys.as_ref().is_none_or(|(known, _)| *known != parent) {
+                    let elements = self.tape.children(parent).map(|element| self.tape.text(self.record, self.tape.node(element).value));
+                    let mut keys: Vec<Vec<u8>> = elements.filter_map(key_of).collect();
+                    keys.sort_unstable();
+                    self.keys = Some((parent, keys));
+                }
+                let unique = self.keys.as_ref().is_some_and(|(_, keys)| {
+                    let first = keys.partition_point(|other| *other < key);
+                    keys.get(first + 1) != Some(&key)
+                });
+                if unique {
+                    return Bound::Key(String::from_utf8_lossy(&key).into_owned());
+                }
+            }
+        }
+        let touched = |key: &[u8]| trie.is_none_or(|trie| trie.star.is_some() || trie.branch(key).is_some());
+        let others = json::members(text).into_iter().filter(|(key, _)| !touched(key));
+        Bound::Index(index, others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value)))
+    }
+
+    /// The unescaped key of a member.
+    fn key(&self, id: u32) -> Vec<u8> {
+        let node = self.tape.node(id);
+        match self.plan.symbols.get(node.symbol as usize) {
+            Some(symbol) => symbol.name.as_bytes().to_vec(),
+            None => json::unescaped(self.tape.text(self.record, node.key)).into_owned(),
+        }
+    }
+
+    fn rendered(&self, id: u32) -> Vec<u8> {
+        let mut text = Vec::new();
+        splice(self.plan, self.tape, self.record, id, &mut text);
+        text
+    }
+
+    fn string(&self, id: u32) -> String {
+        String::from_utf8_lossy(&self.rendered(id)).into_owned()
+    }
+
+    #[cold]
+    fn fault(&self, code: &Code, node: u32, path: &[Sym], kind: FaultKind, expected: &str, found: &str) -> Fault {
+        Fault { kind, op: code.label.clone(), place: self.pointer(node, path), expected: expected.to_owned(), found: found.to_owned() }
+    }
+
+    /// A place as a JSON Pointer into the record as it is now.
+    fn pointer(&self, node: u32, path: &[Sym]) -> String {
+        let mut out = pointer(self.plan, self.tape, self.record, node);
+        for symbol in path {
+            out.push('/');
+            out.push_str(&path::escaped(self.plan.symbols.get(*symbol as usize).map_or("", |symbol| &symbol.name)));
+        }
+        out
+    }
+
+    fn note(&mut self, code: &Code, place: String, before: Option<String>, after: Option<String>, outcome: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(Change { op: format!("{}: {}", code.label, code.name), place, before, after, outcome });
+        }
+    }
+}
+
+/// The JSON Pointer of a node.
+pub(crate) fn pointer(plan: &Plan, tape: &Tape, record: &[u8], id: u32) -> String {
+    let mut segments = Vec::new();
+    let mut at = id;
+    while at != DOCUMENT && at != NONE {
+        let node = tape.node(at);
+        let parent = node.parent;
+        segments.push(match plan.symbols.get(node.symbol as usize) {
+            Some(symbol) => path::escaped(&symbol.name),
+            None if tape.node(parent).shape == Shape::Array => tape.children(parent).take_while(|child| *child != at).count().to_string(),
+            None => path::escaped(&String::from_utf8_lossy(&json::unescaped(tape.text(record, node.key)))),
+        });
+        at = parent;
+    }
+    segments.iter().rev().fold(String::new(), |out, segment| out + "/" + segment)
+}
