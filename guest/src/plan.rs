@@ -76,7 +76,6 @@ pub(crate) struct Recognised {
     pub(crate) marker: Option<(Vec<Sym>, Option<String>)>,
     pub(crate) has: Vec<Vec<Sym>>,
     pub(crate) lacks: Vec<Vec<Sym>>,
-    pub(crate) reads: Vec<u16>,
 }
 
 /// The code of one step.
@@ -192,7 +191,6 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         marker: version.marker.as_ref().map(|marker| (builder.symbols_of(&marker.path), marker.value.clone())),
         has: version.has.iter().map(|path| builder.symbols_of(path)).collect(),
         lacks: version.lacks.iter().map(|path| builder.symbols_of(path)).collect(),
-        reads: version.reads.clone(),
     });
     let versions: Vec<Recognised> = versions.collect();
     let carry = (checked.policy.carry == CarryPlace::Inline).then(|| builder.symbol(&checked.policy.carry_member));
