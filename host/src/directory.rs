@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 
 /// What is known about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The id of its record's version.
+    /// The id of its record's version: an id and not an index, since it outlives generations.
     pub version: Arc<str>,
     /// The name of the server that wrote it.
     pub writer: Option<Arc<str>>,
@@ -16,7 +18,7 @@ pub struct Entry {
     pub carry: Bytes,
 }
 
-/// How much a directory may hold.
+/// How much a directory may hold. Beyond it the sessions that were not seen for longest are forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryLimits {
     /// Sessions.
@@ -28,23 +30,50 @@ pub struct DirectoryLimits {
 }
 
 impl Default for DirectoryLimits {
+    /// A million sessions, 256 MiB, a day.
     fn default() -> DirectoryLimits {
         DirectoryLimits { entries: 1 << 20, bytes: 256 << 20, idle: Duration::from_secs(24 * 3600) }
     }
 }
 
 /// Session ids and what is known about them: bounded in number and bytes, forgetting what was not seen for long.
+/// Clones share their entries.
+///
+/// ```
+/// use unskew::{Directory, DirectoryLimits, Entry};
+///
+/// let directory = Directory::new(&DirectoryLimits::default());
+/// let entry = Entry { version: "2".into(), writer: Some("api-7".into()), carry: Default::default() };
+/// directory.note("session-1", entry.clone());
+/// assert_eq!(directory.get("session-1"), Some(entry));
+/// directory.forget("session-1");
+/// assert_eq!(directory.get("session-1"), None);
+/// ```
 #[derive(Clone)]
 pub struct Directory {
-    entries: moka::sync::Cache<Arc<str>, Entry>,
+    entries: Cache<Arc<str>, Entry>,
 }
+
+/// What moka keeps beside an entry, roughly, in bytes.
+const OVERHEAD: usize = 160;
 
 impl Directory {
     /// An empty directory.
     pub fn new(limits: &DirectoryLimits) -> Directory {
-        Directory {
-            entries: moka::sync::Cache::builder().max_capacity(limits.entries).time_to_idle(limits.idle).build(),
-        }
+        // One capacity bounds both: an entry weighs its bytes, and never less than its share of them.
+        let least = u32::try_from(limits.bytes / limits.entries.max(1)).unwrap_or(u32::MAX).max(1);
+        let weigh = move |session: &Arc<str>, Entry { version, writer, carry }: &Entry| {
+            let writer = writer.as_ref().map_or(0, |writer| writer.len());
+            let bytes = session.len() + version.len() + writer + carry.len() + OVERHEAD;
+            u32::try_from(bytes).unwrap_or(u32::MAX).max(least)
+        };
+        let entries = Cache::builder()
+            .max_capacity(limits.bytes)
+            .weigher(weigh)
+            .time_to_idle(limits.idle)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Directory { entries }
     }
 
     /// What is known about this session.
@@ -62,7 +91,7 @@ impl Directory {
         self.entries.invalidate(session);
     }
 
-    /// How many sessions are known, roughly.
+    /// How many sessions are known, roughly: what the last few operations did may not be counted yet.
     pub fn len(&self) -> u64 {
         self.entries.entry_count()
     }
@@ -70,5 +99,27 @@ impl Directory {
     /// Whether no session is known, roughly.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(limits: &DirectoryLimits, entries: u32, carry: usize) -> u64 {
+        let directory = Directory::new(limits);
+        for n in 0..entries {
+            let entry = Entry { version: "1".into(), writer: None, carry: vec![0; carry].into() };
+            directory.note(&format!("session-{n}"), entry);
+        }
+        directory.entries.run_pending_tasks();
+        directory.len()
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_in_bytes() {
+        let limits = DirectoryLimits { entries: 100, bytes: 1 << 20, ..DirectoryLimits::default() };
+        assert!((90..=100).contains(&filled(&limits, 1000, 0)));
+        assert!((8..=10).contains(&filled(&limits, 1000, 100 << 10)));
     }
 }
