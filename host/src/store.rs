@@ -116,10 +116,13 @@ impl MemoryStore {
 
     /// Replaces the record if it is still the one of this tag; its time to live stays as it is.
     pub fn replace(&self, key: &str, tag: &Tag, new: Bytes) -> CasOutcome {
-        let done = self.records.entry_by_ref(key).and_compute_with(|entry| match entry.map(|entry| entry.into_value()) {
-            Some(old) if old.tag() == *tag => Op::Put(Record { bytes: new, write: self.next(), expires: old.expires }),
-            Some(_) | None => Op::Nop,
-        });
+        let done =
+            self.records.entry_by_ref(key).and_compute_with(|entry| match entry.map(|entry| entry.into_value()) {
+                Some(old) if old.tag() == *tag => {
+                    Op::Put(Record { bytes: new, write: self.next(), expires: old.expires })
+                }
+                Some(_) | None => Op::Nop,
+            });
         match done {
             CompResult::ReplacedWith(entry) | CompResult::Inserted(entry) => CasOutcome::Done(entry.into_value().tag()),
             CompResult::Unchanged(_) => CasOutcome::Changed,
@@ -186,7 +189,11 @@ mod tests {
                     scope.spawn(move || store.replace("k", &tag, n.to_string().into()))
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|out| matches!(out, CasOutcome::Done(_))).count()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .filter(|out| matches!(out, CasOutcome::Done(_)))
+                .count()
         });
         assert_eq!(wins, 1);
     }

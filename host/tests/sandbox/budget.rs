@@ -50,7 +50,11 @@ fn of_200_000_calls_on_crowded_threads_none_is_killed() {
     let stats = runtime.stats();
     assert_eq!((stats.cpu_kills, stats.instances_dropped), (0, 0), "{stats:?}");
     let late = late.into_inner();
-    println!("{} calls, {late} would have been killed by the clock, {} looked at and let go on", done.into_inner(), stats.cpu_pardons);
+    println!(
+        "{} calls, {late} would have been killed by the clock, {} looked at and let go on",
+        done.into_inner(),
+        stats.cpu_pardons
+    );
     assert!(late > 0);
 }
 

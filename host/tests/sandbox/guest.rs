@@ -20,7 +20,8 @@ pub(crate) struct Guest {
 /// Never ends.
 pub(crate) const LOOP: &str = "(loop $again (br $again)) (unreachable)";
 /// Grows its memory until it is stopped.
-pub(crate) const GROW: &str = "(loop $again (br_if $again (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0)))) (unreachable)";
+pub(crate) const GROW: &str =
+    "(loop $again (br_if $again (i32.ge_s (memory.grow (i32.const 16)) (i32.const 0)))) (unreachable)";
 /// Traps.
 pub(crate) const TRAP: &str = "(unreachable)";
 /// Calls itself until the stack ends.

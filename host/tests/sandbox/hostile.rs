@@ -83,7 +83,8 @@ fn garbage_in_place_of_an_answer_is_called_so() {
         (i32.store (i32.const 264) (i32.const 0x10000)) (i64.store (i32.const 268) (i64.const 0)) (i32.const 256)";
     let neither = "(i32.store (i32.const 256) (i32.const 77)) (i32.const 256)";
     let unaligned = "(i32.const 257)";
-    let wrong_fault = "(i32.store (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 99)) (i32.const 256)";
+    let wrong_fault =
+        "(i32.store (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 99)) (i32.const 256)";
     let bad_utf8 = "(i32.store (i32.const 256) (i32.const 1)) (i32.store (i32.const 260) (i32.const 0))
         (i32.store8 (i32.const 512) (i32.const 0xff))
         (i32.store (i32.const 264) (i32.const 512)) (i32.store (i32.const 268) (i32.const 1)) (i32.const 256)";

@@ -63,12 +63,8 @@ fn an_instance_that_has_grown_large_is_not_kept() {
 #[test]
 fn a_call_waits_for_an_instance_but_not_for_ever() {
     let busy = "(loop $again (br $again)) (unreachable)";
-    let limits = Limits {
-        instances: 1,
-        wait: Duration::from_millis(20),
-        cpu_base: Duration::from_millis(300),
-        ..limits()
-    };
+    let limits =
+        Limits { instances: 1, wait: Duration::from_millis(20), cpu_base: Duration::from_millis(300), ..limits() };
     let guest = Guest { translate: busy, ..Guest::HEALTHY };
     let runtime = Runtime::builder().guest(guest.component()).limits(limits).pack(&pack()).build().unwrap();
     let (generation, started) = (runtime.generation().unwrap(), Barrier::new(2));

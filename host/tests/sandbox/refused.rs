@@ -29,10 +29,7 @@ fn a_guest_that_imports_anything_is_refused_by_name_of_the_import() {
     );
     let error = refusal(wasm.unwrap());
     assert_eq!(error, GuestError::Imports(vec!["wasi:clocks/wall-clock@0.2.6".into(), "log".into()]));
-    assert_eq!(
-        error.to_string(),
-        "it imports wasi:clocks/wall-clock@0.2.6, log, and a guest must import nothing"
-    );
+    assert_eq!(error.to_string(), "it imports wasi:clocks/wall-clock@0.2.6, log, and a guest must import nothing");
 }
 
 #[test]
