@@ -27,6 +27,7 @@ mod error;
 
 pub mod config;
 pub mod gateway;
+pub mod rehearsal;
 
 pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,

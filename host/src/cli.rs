@@ -1,0 +1,151 @@
+//! The command line: what can be said, how answers are printed, and what each exit code means.
+
+mod check;
+mod demo;
+mod detect;
+mod explain;
+mod input;
+mod output;
+mod rehearse;
+mod serve;
+mod table;
+mod translate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use output::Output;
+
+/// Keeps a fleet of session servers working while its servers run different versions.
+///
+/// A rule pack says how the session records of two versions differ. With it, unskew makes a record that one version
+/// wrote readable for every other, and sends each request to a server that can serve it.
+#[derive(Debug, Parser)]
+#[command(name = "unskew", version, propagate_version = true, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object on standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Translate(translate::Translate),
+    Detect(detect::Detect),
+    Explain(explain::Explain),
+    Check(check::Check),
+    Serve(serve::Serve),
+    Rehearse(rehearse::Rehearse),
+    Demo(demo::Demo),
+}
+
+/// What a command that could do its work found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Everything holds.
+    Good,
+    /// Something doesn't, and has been printed.
+    Bad,
+}
+
+/// Why a command could not do its work, cut by who must act.
+#[derive(Debug)]
+enum Failed {
+    /// The rules refuse the record: its owner, or the author of the pack.
+    Refused(String),
+    /// The command line makes no sense: who typed it.
+    Usage(String),
+    /// A pack, config, scenario or record can't be read or used: who wrote it.
+    Input(String),
+    /// The machine failed: a port, a disk, the sandbox.
+    Machine(String),
+}
+
+const AFTER_HELP: &str = "\
+Try `unskew demo` first: it replays an incident and shows what the rules change. `unskew help COMMAND` teaches a command.";
+
+const AFTER_LONG_HELP: &str = "\
+Try `unskew demo` first: it replays an incident and shows what the rules change. `unskew help COMMAND` teaches a command.
+
+Examples:
+  unskew demo                                              the incident of 2017-02-23 in a quarter of a minute
+  unskew check pack.toml                                   every problem of a pack, with its line, and what it can do
+  unskew translate --pack pack.toml --to 1 record.json     a record as version 1 writes it
+  unskew serve --config unskew.toml                        the gateway
+
+Exit codes:
+  0  done, and everything holds
+  1  the answer is no: a record is refused, a check found something, a promise was broken
+  2  the command line is wrong
+  3  a pack, config, scenario or record can't be read or used
+  4  the machine failed: a port is taken, a file can't be written, the sandbox can't be set up";
+
+/// Reads the command line, does what it says and tells how it went.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = if cli.json { Output::Json } else { Output::Text };
+    let done = match cli.command {
+        Command::Translate(command) => command.execute(output),
+        Command::Detect(command) => command.execute(output),
+        Command::Explain(command) => command.execute(output),
+        Command::Check(command) => command.execute(output),
+        Command::Serve(command) => command.execute(output),
+        Command::Rehearse(command) => command.execute(output),
+        Command::Demo(command) => command.execute(output),
+    };
+    if let Err(failed) = &done {
+        failed.report(output);
+    }
+    ExitCode::from(code(&done))
+}
+
+/// The exit code, the one place that knows them.
+fn code(done: &Result<Found, Failed>) -> u8 {
+    match done {
+        Ok(Found::Good) => 0,
+        Ok(Found::Bad) | Err(Failed::Refused(_)) => 1,
+        Err(Failed::Usage(_)) => 2,
+        Err(Failed::Input(_)) => 3,
+        Err(Failed::Machine(_)) => 4,
+    }
+}
+
+impl Failed {
+    /// Says why, on standard error; with `--json` on standard output too, so that a program finds an object there.
+    fn report(&self, output: Output) {
+        let (kind, message) = match self {
+            Failed::Refused(message) => ("refused", message),
+            Failed::Usage(message) => ("usage", message),
+            Failed::Input(message) => ("input", message),
+            Failed::Machine(message) => ("machine", message),
+        };
+        match output {
+            Output::Text => eprintln!("{message}"),
+            Output::Json => output::print_json(&json!({"error": {"kind": kind, "message": message}})),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_in_its_help() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{}: {help}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `unskew check`: what is wrong with a pack, what it can do, and whether it brings real records there and back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Version};
+
+use super::input::{self, Source};
+use super::output::{self, Output};
+use super::table::Table;
+use super::{Failed, Found};
+
+/// Check a rule pack, and records against it
+///
+/// Prints every problem of the pack with its file, line and column, or, if there is none, how well servers of each
+/// version can serve records of each version. Runs the pack's own examples. Records given after the pack are brought
+/// to every other version and back, and must come back as they were.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+What the table says of a record and a server:
+  native    the server reads the record as it is
+  exact     translation loses nothing
+  carried   translation loses nothing as long as the carry is kept
+  lossy     translation loses something
+  none      there is no translation
+
+Examples:
+  unskew check pack.toml
+  unskew check pack.toml recorded/*.json        in CI: exits 1 if anything is wrong
+  unskew check --json pack.toml")]
+pub(super) struct Check {
+    /// The rule pack, TOML or JSON
+    pack: PathBuf,
+    /// Recorded session records; `-` is standard input
+    #[arg(value_name = "RECORD")]
+    records: Vec<Source>,
+}
+
+/// One record brought to one version and back.
+struct Trip {
+    record: String,
+    version: Option<String>,
+    by: String,
+    /// What is wrong, if anything is.
+    wrong: Option<String>,
+}
+
+impl Check {
+    /// Checks.
+    pub(super) fn execute(self, output: Output) -> Result<Found, Failed> {
+        let runtime = match Pack::from_file(&self.pack).and_then(|pack| Runtime::new(&pack)) {
+            Ok(runtime) => runtime,
+            Err(LoadError::Problems { name, problems }) => return Ok(refused(&name, &problems, &[], output)),
+            Err(LoadError::Examples { name, failures }) => {
+                let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
+                return Ok(refused(&name, &[], &failures, output));
+            }
+            Err(error) => return Err(input::unusable(&error)),
+        };
+        let Some(generation) = runtime.generation() else {
+            return Err(Failed::Machine("the pack was not taken".into()));
+        };
+        let mut trips = Vec::new();
+        for record in &self.records {
+            trips.extend(journeys(&generation, &record.name(), &record.read()?));
+        }
+        let wrong = trips.iter().filter(|trip| trip.wrong.is_some()).count();
+        match output {
+            Output::Text => {
+                output::print(&overview(&generation));
+                for trip in &trips {
+                    output::print(&trip.line());
+                }
+            }
+            Output::Json => output::print_json(&object(&generation, &trips)),
+        }
+        Ok(if wrong == 0 { Found::Good } else { Found::Bad })
+    }
+}
+
+/// Prints why a pack is refused.
+fn refused(name: &str, problems: &[Problem], failures: &[String], output: Output) -> Found {
+    match output {
+        Output::Text => {
+            for problem in problems {
+                let join = if problem.place.is_some() { ":" } else { ": " };
+                output::print(&format!("{name}{join}{problem}\n"));
+            }
+            for failure in failures {
+                output::print(&format!("{name}: {failure}\n"));
+            }
+            match (problems.len(), failures.len()) {
+                (0, failures) => eprintln!("{failures} {} fail", if failures == 1 { "example" } else { "examples" }),
+                (problems, _) => eprintln!("{problems} {}", if problems == 1 { "problem" } else { "problems" }),
+            }
+        }
+        Output::Json => {
+            let problems = problems.iter().map(|problem| {
+                let Problem { place, pointer, message } = problem;
+                json!({
+                    "line": place.map(|place| place.line),
+                    "column": place.map(|place| place.column),
+                    "pointer": pointer,
+                    "message": message,
+                })
+            });
+            let problems: Vec<Value> = problems.collect();
+            output::print_json(&json!({"ok": false, "pack": name, "problems": problems, "examples": failures}));
+        }
+    }
+    Found::Bad
+}
+
+/// The pack in a line, and the fidelity of every pair.
+fn overview(generation: &Generation) -> String {
+    let manifest = generation.manifest();
+    let ids: Vec<&str> = manifest.versions.iter().map(|version| &*version.id).collect();
+    let mut text = format!("{} revision {}: no problems, all examples hold\n\n", manifest.name, manifest.revision);
+    let head: Vec<String> =
+        ["record \\ server".to_string()].into_iter().chain(ids.iter().map(ToString::to_string)).collect();
+    let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
+    for held in versions(generation) {
+        let cells = versions(generation).map(|server| generation.judge(held, server).fidelity.to_string());
+        table.row([manifest.id(held).to_string()].into_iter().chain(cells));
+    }
+    text.push_str(&table.to_string());
+    let reasons: Vec<String> = generation
+        .matrix()
+        .pairs()
+        .filter(|(_, _, verdict)| verdict.fidelity > Fidelity::Exact)
+        .map(|(held, server, verdict)| {
+            format!("{} → {} {}: {}\n", manifest.id(held), manifest.id(server), verdict.fidelity, verdict.reason)
+        })
+        .collect();
+    if !reasons.is_empty() {
+        text.push('\n');
+        text.push_str(&reasons.concat());
+    }
+    text
+}
+
+fn object(generation: &Generation, trips: &[Trip]) -> Value {
+    let manifest = generation.manifest();
+    let matrix: Vec<Value> = generation
+        .matrix()
+        .pairs()
+        .map(|(held, server, verdict)| {
+            json!({
+                "record": manifest.id(held),
+                "server": manifest.id(server),
+                "fidelity": verdict.fidelity.as_str(),
+                "reason": verdict.reason,
+            })
+        })
+        .collect();
+    let records: Vec<Value> = trips
+        .iter()
+        .map(|trip| json!({"record": trip.record, "version": trip.version, "by": trip.by, "wrong": trip.wrong}))
+        .collect();
+    json!({
+        "ok": trips.iter().all(|trip| trip.wrong.is_none()),
+        "pack": manifest.name,
+        "revision": manifest.revision,
+        "versions": manifest.versions.iter().map(|version| &*version.id).collect::<Vec<_>>(),
+        "problems": [],
+        "examples": [],
+        "matrix": matrix,
+        "records": records,
+    })
+}
+
+/// Brings a record to every other version and back.
+fn journeys(generation: &Generation, name: &str, record: &[u8]) -> Vec<Trip> {
+    let manifest = generation.manifest();
+    let found = match generation.detect(record) {
+        Ok(found) => found.version,
+        Err(error) => {
+            let wrong = Some(error.to_string());
+            return vec![Trip { record: name.to_string(), version: None, by: String::new(), wrong }];
+        }
+    };
+    let others = versions(generation).filter(|by| *by != found);
+    let trip = |by: Version| Trip {
+        record: name.to_string(),
+        version: Some(manifest.id(found).to_string()),
+        by: manifest.id(by).to_string(),
+        wrong: there_and_back(generation, record, found, by).err(),
+    };
+    others.map(trip).collect()
+}
+
+fn there_and_back(generation: &Generation, record: &[u8], home: Version, by: Version) -> Result<(), String> {
+    if generation.judge(home, by).fidelity >= Fidelity::Lossy || generation.judge(by, home).fidelity >= Fidelity::Lossy
+    {
+        return Ok(()); // the table says already that it won't come back whole
+    }
+    let away = generation.translate(record, &[], home, by).map_err(|error| format!("on the way there: {error}"))?;
+    let found = generation.detect(&away.record).map_err(|error| format!("after the way there: {error}"))?.version;
+    if found != by {
+        return Err(format!("after the way there it is found to be of version {}", generation.manifest().id(found)));
+    }
+    let back = generation
+        .translate(&away.record, &away.carry, by, home)
+        .map_err(|error| format!("on the way back: {error}"))?;
+    let [before, after]: [Result<Value, _>; 2] = [record, &back.record].map(serde_json::from_slice);
+    match (before, after) {
+        (Ok(before), Ok(after)) => match difference(&before, &after, &mut String::new()) {
+            Some(place) => Err(format!("it comes back different at {place}")),
+            None => Ok(()),
+        },
+        (Err(error), _) | (_, Err(error)) => Err(format!("it comes back as no JSON: {error}")),
+    }
+}
+
+/// The first place where two documents differ, as a JSON Pointer.
+fn difference(before: &Value, after: &Value, place: &mut String) -> Option<String> {
+    let length = place.len();
+    let mut within = |key: String, before: Option<&Value>, after: Option<&Value>| {
+        place.push_str(&format!("/{key}"));
+        let found = match (before, after) {
+            (Some(before), Some(after)) => difference(before, after, place),
+            (None, _) | (_, None) => Some(place.clone()),
+        };
+        place.truncate(length);
+        found
+    };
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
+            keys.into_iter()
+                .find_map(|key| within(key.replace('~', "~0").replace('/', "~1"), before.get(key), after.get(key)))
+        }
+        (Value::Array(before), Value::Array(after)) => (0..before.len().max(after.len()))
+            .find_map(|index| within(index.to_string(), before.get(index), after.get(index))),
+        _ if before == after => None,
+        _ => Some(if place.is_empty() { "the root".to_string() } else { place.clone() }),
+    }
+}
+
+fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
+    (0..=u16::MAX).take(generation.manifest().versions.len()).map(Version)
+}
+
+impl Trip {
+    fn line(&self) -> String {
+        let Trip { record, version, by, wrong } = self;
+        match (version, wrong) {
+            (Some(version), None) => format!("{record}: version {version}, by version {by} and back: as it was\n"),
+            (Some(version), Some(wrong)) => format!("{record}: version {version}, by version {by} and back: {wrong}\n"),
+            (None, wrong) => format!("{record}: {}\n", wrong.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found_by_place() {
+        let differ = |before: Value, after: Value| difference(&before, &after, &mut String::new());
+        assert_eq!(differ(json!({"a":[1,{"b/c":2}]}), json!({"a":[1,{"b/c":2}]})), None);
+        assert_eq!(differ(json!({"a":[1,{"b/c":2}]}), json!({"a":[1,{"b/c":3}]})).as_deref(), Some("/a/1/b~1c"));
+        assert_eq!(differ(json!({"a":1}), json!({"a":1,"b":2})).as_deref(), Some("/b"));
+        assert_eq!(differ(json!([1, 2]), json!([1])).as_deref(), Some("/1"));
+    }
+}

@@ -1,0 +1,65 @@
+//! `unskew explain`: every change that a translation makes, op by op.
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{self, Output};
+use super::table::Table;
+use super::translate::{Journey, Way};
+use super::{Failed, Found};
+
+/// Show what a translation changes, op by op
+///
+/// Prints one line for each change: which op made it, where, what stood there before and after, and what became of
+/// the value: changed, carried (kept for the way back), restored or lost. The record stays as it is.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  unskew explain --pack pack.toml --to 1 record.json
+  unskew explain --pack pack.toml --from 1 --to 2 --carry kept.json --json record.json")]
+pub(super) struct Explain {
+    #[command(flatten)]
+    way: Way,
+}
+
+/// Values longer than this are cut in the table; `--json` has them whole.
+const WIDEST: usize = 40;
+
+impl Explain {
+    /// Explains.
+    pub(super) fn execute(self, output: Output) -> Result<Found, Failed> {
+        let Way { to, record: source, .. } = &self.way;
+        let Journey { runtime, record, carry, from } = self.way.read()?;
+        let changes = runtime.explain(&record, &carry, &from, to).map_err(|error| source.refused(&error, &runtime))?;
+        match output {
+            Output::Text if changes.is_empty() => {
+                output::print(&format!("nothing changes from version {from} to {to}\n"))
+            }
+            Output::Text => {
+                let mut table = Table::new(&["op", "place", "outcome", "before", "after"]);
+                for change in &changes {
+                    let [before, after] = [&change.before, &change.after].map(|text| shown(text.as_deref()));
+                    table.row([change.op.clone(), change.place.clone(), change.outcome.clone(), before, after]);
+                }
+                output::print(&table.to_string());
+            }
+            Output::Json => {
+                let changes = changes.iter().map(|change| {
+                    let [before, after] = [&change.before, &change.after]
+                        .map(|text| text.as_deref().and_then(|text| output::verbatim(text.as_bytes())));
+                    json!({"op": change.op, "place": change.place, "outcome": change.outcome, "before": before, "after": after})
+                });
+                output::print_json(&json!({"from": from, "to": to, "changes": changes.collect::<Vec<_>>()}));
+            }
+        }
+        Ok(Found::Good)
+    }
+}
+
+fn shown(text: Option<&str>) -> String {
+    match text {
+        None => "nothing".to_string(),
+        Some(text) if text.chars().count() <= WIDEST => text.to_string(),
+        Some(text) => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+    }
+}
