@@ -56,11 +56,7 @@ fn unskew(args: &[&str], stdin: &[u8]) -> Said {
     let writer = std::thread::spawn(move || input.write_all(&stdin)); // a program that needs no input may close it
     let output = child.wait_with_output().unwrap();
     let _ = writer.join().unwrap();
-    Said {
-        code: output.status.code().unwrap(),
-        out: output.stdout,
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    Said { code: output.status.code().unwrap(), out: output.stdout, err: String::from_utf8(output.stderr).unwrap() }
 }
 
 fn root() -> PathBuf {
@@ -140,7 +136,8 @@ fn a_record_of_the_wanted_version_passes_byte_for_byte() {
 
 #[test]
 fn json_holds_the_record_word_for_word() {
-    let said = unskew(&["translate", "--json", "--pack", PACK, "--to", "1", "-"], &record("opentok-v2-0.7k.json")).exits(0);
+    let said =
+        unskew(&["translate", "--json", "--pack", PACK, "--to", "1", "-"], &record("opentok-v2-0.7k.json")).exits(0);
     let plain = unskew(&["translate", "--pack", PACK, "--to", "1", "-"], &record("opentok-v2-0.7k.json")).exits(0);
     assert!(said.text().contains(&plain.text()));
     let object = said.json();

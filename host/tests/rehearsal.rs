@@ -66,7 +66,9 @@ fn opens_in_a_browser(page: &Path) {
     let [dom, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{said}");
     assert!(!said.contains("CONSOLE"), "{said}");
-    for part in ["<svg", "12:08 canary", "pack swapped in", "class=\"curve without\"", "class=\"curve with\"", "</html>"] {
+    for part in
+        ["<svg", "12:08 canary", "pack swapped in", "class=\"curve without\"", "class=\"curve with\"", "</html>"]
+    {
         assert!(dom.contains(part), "{part}: {dom}");
     }
     let picture = tmp("report.png");
@@ -80,7 +82,8 @@ fn chromium(profile: &Path) -> Command {
     let named = std::env::var("UNSKEW_CHROMIUM").ok();
     let known = ["chromium", "chromium-browser", "google-chrome"].map(String::from);
     let found = named.into_iter().chain(known).find(|name| Command::new(name).arg("--version").output().is_ok());
-    let mut command = Command::new(found.expect("Chromium is needed: `make test` installs it, UNSKEW_CHROMIUM names one"));
+    let mut command =
+        Command::new(found.expect("Chromium is needed: `make test` installs it, UNSKEW_CHROMIUM names one"));
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
     command.args(["--enable-logging=stderr", "--window-size=1100,1600"]);

@@ -89,13 +89,16 @@ impl Lane {
     /// from its first request on.
     pub(super) async fn turn(&mut self, scenario: &Scenario, index: usize) -> Result<(), RehearsalError> {
         let phase = &scenario.phases[index];
-        if let Some(pack) = phase.swap.clone() {
-            let runtime = self.runtime.clone();
-            let swapped = tokio::task::spawn_blocking(move || runtime.swap(&pack)).await;
-            swapped.map_err(|error| RehearsalError::Threads(error.into()))??;
-            self.gateway.prepare();
+        match phase.swap.clone() {
+            Some(pack) => {
+                let (runtime, shared) = (self.runtime.clone(), self.shared.clone());
+                let swap = move || runtime.swap(&pack).map(|_| shared.phase.store(index, Ordering::SeqCst));
+                let swapped = tokio::task::spawn_blocking(swap).await;
+                swapped.map_err(|error| RehearsalError::Threads(error.into()))??;
+                self.gateway.prepare();
+            }
+            None => self.shared.phase.store(index, Ordering::SeqCst),
         }
-        self.shared.phase.store(index, Ordering::SeqCst);
         self.deploy(scenario, phase).await
     }
 

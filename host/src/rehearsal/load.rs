@@ -71,7 +71,7 @@ mod tests {
     fn sessions_are_born_in_their_phase_and_joined_after_it() {
         let scenario = Scenario::incident().unwrap();
         let (begins, sessions) = (scenario.begins(), sessions(&scenario));
-        assert_eq!(sessions.len(), 1500);
+        assert_eq!(sessions.len(), 3000);
         for session in &sessions {
             assert!(session.at >= begins[session.born]);
             assert!(session.joins.iter().all(|join| *join >= session.at && *join < scenario.duration()));
