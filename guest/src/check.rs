@@ -48,7 +48,8 @@ pub(crate) struct Step {
 pub(crate) struct Collection {
     /// Ends in `*`.
     pub(crate) path: Path,
-    pub(crate) key: Vec<String>,
+    /// The key's path below an element, in each of the shapes.
+    pub(crate) keys: Vec<Vec<String>>,
 }
 
 /// A record in two versions.
@@ -300,11 +301,22 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
                 }
             }
         }
+        // Every shape of the collection tries every key in the same order, so that an element has one name in all.
+        let mut keys: Vec<Vec<String>> = Vec::new();
+        let mut paths: Vec<Path> = Vec::new();
         for shape in shapes {
             let star = shape.scope_len();
-            let key = shape.0.iter().skip(star).filter_map(|seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None }).collect();
-            collections.push(Collection { path: Path(shape.0.into_iter().take(star).collect()), key });
+            let name = |seg: &Seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None };
+            let key: Vec<String> = shape.0.iter().skip(star).filter_map(name).collect();
+            let path = Path(shape.0.into_iter().take(star).collect());
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
         }
+        collections.extend(paths.into_iter().map(|path| Collection { path, keys: keys.clone() }));
     }
     collections
 }

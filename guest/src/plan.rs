@@ -57,7 +57,7 @@ pub(crate) struct TrieNode {
     pub(crate) branches: Vec<Branch>,
     /// What holds for members that no branch names, and for elements.
     pub(crate) star: Option<u32>,
-    /// The keys that tell elements apart, if this is a collection.
+    /// The keys that tell elements apart, if this is a collection: the first that an element has.
     pub(crate) keys: Vec<Vec<String>>,
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         if let Some(node) = builder.find(&collection.path)
             && let Some(node) = builder.trie.get_mut(node as usize)
         {
-            node.keys.push(collection.key.clone());
+            node.keys.clone_from(&collection.keys);
         }
     }
     let versions = checked.versions.iter().map(|version| Recognised {

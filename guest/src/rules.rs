@@ -289,6 +289,7 @@ impl Rules {
         let mut run = start(&self.plan, &mut self.tape, record, carry, from);
         let mut carry = run.steps(from, to)?;
         let counts = run.counts;
+        self.recognised(record, to)?;
         if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
             self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
         }
@@ -305,6 +306,18 @@ impl Rules {
             self.tape.read(&self.plan, &out).map_err(|flaw| self.flawed(&out, flaw))?;
         }
         Ok(Translation { record: out, carry, counts })
+    }
+
+    /// Faults unless the record on the tape, as the ops have left it, is recognised as `to` and nothing else.
+    fn recognised(&self, record: &[u8], to: u16) -> Result<(), Fault> {
+        let id = |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
+        let (kind, found) = match detect(&self.plan, &self.tape, record) {
+            Ok(found) if found == to => return Ok(()),
+            Ok(found) => (FaultKind::WrongVersion, format!("one of version {}", id(found))),
+            Err(fault) => (fault.kind, fault.found),
+        };
+        let expected = format!("a translated record that version {} alone recognises", id(to));
+        Err(Fault { kind, op: String::new(), place: String::new(), expected, found })
     }
 
     #[cold]

@@ -270,9 +270,11 @@ impl<'r> Run<'r> {
             _ => false,
         });
         let becomes = match remembered {
-            Some((was, _)) => was.as_ref().map(|was| {
+            Some((was, put)) => was.as_ref().map(|was| {
                 self.written.clear();
-                self.written.extend_from_slice(was.as_bytes());
+                // What the op left as it was stays as it is now, in whatever spelling.
+                let text = if was == put.as_deref().unwrap_or_default() { found.unwrap_or_default() } else { was.as_bytes() };
+                self.written.extend_from_slice(text);
             }),
             None => {
                 let out = match edit.write(self.direction, found) {
