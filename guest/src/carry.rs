@@ -19,6 +19,10 @@ pub(crate) struct Carry {
     used: Vec<bool>,
     /// Digest of op and place, and entry, sorted.
     index: Vec<(u64, usize)>,
+    /// The ops that have entries, sorted.
+    ops: Vec<u64>,
+    /// How deep the deepest text is.
+    pub(crate) deepest: u32,
 }
 
 /// What one op could not hold at one place.
@@ -124,11 +128,20 @@ impl Carry {
         let lost = (found - entries.len()) as u32;
         let mut index: Vec<(u64, usize)> = entries.iter().enumerate().map(|(i, entry)| (digest(entry.op, &entry.place), i)).collect();
         index.sort_unstable();
-        (Carry { used: vec![false; entries.len()], entries, index }, lost)
+        let mut ops: Vec<u64> = entries.iter().map(|entry| entry.op).collect();
+        ops.sort_unstable();
+        let texts = entries.iter().filter_map(|entry| entry.kept.value.as_ref()?.0.as_ref());
+        let deepest = texts.map(|text| json::depth(text.as_bytes())).max().unwrap_or(0);
+        (Carry { used: vec![false; entries.len()], entries, index, ops, deepest }, lost)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether an op has entries at all.
+    pub(crate) fn speaks_of(&self, op: u64) -> bool {
+        self.ops.binary_search(&op).is_ok()
     }
 
     /// Takes the entry of an op at a place.
@@ -156,6 +169,19 @@ impl Carry {
             }
         }
         orphans
+    }
+
+    /// Gives up entries of ops that the pack doesn't have until `excess` bytes are freed. Returns how many.
+    pub(crate) fn give_way(&mut self, known: &[u64], excess: usize) -> u32 {
+        let (mut freed, mut given) = (0, 0);
+        for (entry, used) in self.entries.iter().zip(&mut self.used) {
+            if freed < excess && !*used && known.binary_search(&entry.op).is_err() {
+                *used = true;
+                freed += entry.size();
+                given += 1;
+            }
+        }
+        given
     }
 
     /// The bytes of the entries that nobody has used.

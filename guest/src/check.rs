@@ -48,8 +48,7 @@ pub(crate) struct Step {
 pub(crate) struct Collection {
     /// Ends in `*`.
     pub(crate) path: Path,
-    /// The key's path below an element, in each of the shapes.
-    pub(crate) keys: Vec<Vec<String>>,
+    pub(crate) key: Vec<String>,
 }
 
 /// A record in two versions.
@@ -284,45 +283,73 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
         let (Some(version), Some(path), Some(key)) = (version, path, key) else { continue };
         let whole = key.under(&path);
         let mut shapes = vec![whole.clone()];
-        let up = steps.iter().skip(version).map(|step| (step, true));
-        let down = steps.iter().take(version).rev().map(|step| (step, false));
-        for line in [&mut up.collect::<Vec<_>>(), &mut down.collect::<Vec<_>>()] {
+        let mut relinks = Vec::new();
+        let up: Vec<&Step> = steps.iter().skip(version).collect();
+        let down: Vec<&Step> = steps.iter().take(version).rev().collect();
+        for (line, upwards) in [(up, true), (down, false)] {
             let mut at = whole.clone();
-            for (step, upwards) in line.iter() {
-                match follow(step, at.clone(), *upwards) {
+            for step in line {
+                match follow(step, at.clone(), upwards, &mut relinks) {
                     Ok(next) => at = next,
                     Err(op) => {
                         field.problem(format!("the key {at} is changed by {}, op {op}: a key passes only through rename and move", step.label));
                         break;
                     }
                 }
-                if !shapes.contains(&at) {
-                    shapes.push(at.clone());
+                shapes.push(at.clone());
+            }
+        }
+        let found = shapes_of(path_of(&shapes), key_of(&shapes));
+        for step in steps {
+            for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| {
+                let names_key = |path: &&Path| found.iter().any(|shape| shape.whole() == path.under(scope));
+                if let Some(path) = rule.op.paths().into_iter().find(names_key).filter(|_| !relinks.contains(&rule.digest)) {
+                    field.problem(format!("{}, op {}: {} has the name of the collection's key in another version, and could be taken for it", step.label, rule.label, path.under(scope)));
                 }
-            }
+            });
         }
-        // Every shape of the collection tries every key in the same order, so that an element has one name in all.
-        let mut keys: Vec<Vec<String>> = Vec::new();
-        let mut paths: Vec<Path> = Vec::new();
-        for shape in shapes {
-            let star = shape.scope_len();
-            let name = |seg: &Seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None };
-            let key: Vec<String> = shape.0.iter().skip(star).filter_map(name).collect();
-            let path = Path(shape.0.into_iter().take(star).collect());
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-        collections.extend(paths.into_iter().map(|path| Collection { path, keys: keys.clone() }));
+        collections.extend(found);
     }
     collections
 }
 
-/// Where a place is after a step, or the op that changes its value.
-fn follow(step: &Step, place: Path, upwards: bool) -> Result<Path, String> {
+/// A collection in all its shapes. Every shape tries every key in the same order, so that an element has one name in
+/// all versions.
+fn shapes_of(paths: Vec<Path>, keys: Vec<Vec<String>>) -> Vec<Collection> {
+    paths.into_iter().flat_map(|path| keys.iter().map(move |key| Collection { path: path.clone(), key: key.clone() }).collect::<Vec<_>>()).collect()
+}
+
+fn path_of(shapes: &[Path]) -> Vec<Path> {
+    let mut paths: Vec<Path> = Vec::new();
+    for shape in shapes {
+        let path = Path(shape.0.iter().take(shape.scope_len()).cloned().collect());
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
+}
+
+fn key_of(shapes: &[Path]) -> Vec<Vec<String>> {
+    let mut keys: Vec<Vec<String>> = Vec::new();
+    for shape in shapes {
+        let name = |seg: &Seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None };
+        let key: Vec<String> = shape.0.iter().skip(shape.scope_len()).filter_map(name).collect();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+impl Collection {
+    fn whole(&self) -> Path {
+        Path(self.path.0.iter().cloned().chain(self.key.iter().cloned().map(Seg::Key)).collect())
+    }
+}
+
+/// Where a place is after a step, or the op that changes its value. Notes the ops that take it along.
+fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Result<Path, String> {
     let mut at = place;
     let mut changed = None;
     let mut rules = Vec::new();
@@ -334,7 +361,10 @@ fn follow(step: &Step, place: Path, upwards: bool) -> Result<Path, String> {
         match &rule.op {
             Op::Relink { lower, upper, .. } => {
                 let (from, to) = if upwards { (lower, upper) } else { (upper, lower) };
-                at = at.transplanted(&from.under(&scope), &to.under(&scope)).unwrap_or(at);
+                if let Some(next) = at.transplanted(&from.under(&scope), &to.under(&scope)) {
+                    at = next;
+                    relinks.push(rule.digest);
+                }
             }
             Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => changed = Some(rule.label.clone()),
             Op::Edit { .. } | Op::In { .. } => {}
@@ -395,7 +425,10 @@ fn check_reserved(table: &Table<'_>, versions: &[Version], steps: &[Step], polic
             let place = format!("{}, op {}", step.label, rule.label);
             let covers = |path: &Path, reserved: &Path| matches!(path.0.first(), Some(Seg::Key(_))) && path.covers(reserved);
             for path in rule.op.paths().into_iter().map(|path| path.under(scope)) {
-                let into = |reserved: &&Path| covers(&path, reserved) && !matches!(rule.op, Op::In { .. });
+                let into = |reserved: &&Path| {
+                    covers(&path, reserved) && !matches!(rule.op, Op::In { .. })
+                        || matches!(path.0.first(), Some(Seg::Key(_))) && reserved.covers(&path)
+                };
                 if let Some(marker) = versions.iter().filter_map(|version| Some(&version.marker.as_ref()?.path)).find(into) {
                     table.problems.note(&pointer, &place, format!("{path} holds the marker {marker}, which the versions stamp themselves"));
                 }

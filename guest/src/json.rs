@@ -197,6 +197,23 @@ pub(crate) fn value_at<'a>(text: &'a [u8], keys: &[String]) -> Option<&'a [u8]> 
     })
 }
 
+/// One spelling for equal strings and numbers; other values, and what has no other spelling, as they stand.
+pub(crate) fn canonical(text: &[u8]) -> String {
+    let other = match Kind::of(text) {
+        Kind::String => String::from_utf8(unescaped(text).into_owned()).ok().map(|text| quoted(&text)),
+        Kind::Number => Decimal::parse(text).map(|number| number.text()),
+        Kind::Null | Kind::Bool | Kind::Array | Kind::Object => None,
+    };
+    other.unwrap_or_else(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// How deep a valid value is: 0 for a scalar.
+pub(crate) fn depth(text: &[u8]) -> u32 {
+    let mut scanner = Scanner::trusting(text);
+    scanner.skip(scanner.space(0), 0);
+    scanner.deepest
+}
+
 /// A valid value without the white space between its tokens.
 pub(crate) fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

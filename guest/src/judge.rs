@@ -45,7 +45,7 @@ fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
     let mut losses = Vec::new();
     for step in steps {
         for rule in &step.rules {
-            if let Loss::Kept(why) = rule.op.loss(direction) {
+            if let Loss::Kept(why) = rule.loss(direction) {
                 losses.push(format!("{}, op {}: {} {} {why}", step.label, rule.label, rule.name, rule.op.at()));
             }
         }

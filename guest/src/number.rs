@@ -39,13 +39,18 @@ impl Decimal {
     pub(crate) fn parse(text: &[u8]) -> Option<Decimal> {
         let parts = Parts::of(text)?;
         let digits = [parts.whole, parts.fraction].concat();
+        if digits.iter().all(|digit| *digit == b'0') {
+            return Some(Decimal::integer(0));
+        }
+        let exponent = parts.exponent()?.checked_sub(parts.fraction.len() as i64)?;
+        if digits.len() as i64 > MAX_DIGITS || !(-MAX_DIGITS..=MAX_DIGITS).contains(&exponent) {
+            return None;
+        }
         let mut mantissa = BigInt::parse_bytes(&digits, 10)?;
         if parts.negative {
             mantissa = -mantissa;
         }
-        let exponent = parts.exponent()?.checked_sub(parts.fraction.len() as i64)?;
-        let fits = digits.len() as i64 <= MAX_DIGITS && exponent.abs() <= MAX_DIGITS;
-        (fits || mantissa.sign() == Sign::NoSign).then(|| Decimal { exponent: if fits { exponent } else { 0 }, mantissa })
+        Some(Decimal { mantissa, exponent })
     }
 
     /// Whether two number texts have the same value, whatever their size.
@@ -111,13 +116,15 @@ impl Decimal {
     }
 }
 
-/// `number × factor + offset` and its inverse, exact upwards, rounded on the way back.
+/// `number × factor + offset`, exact unless `upper_digits` says otherwise, and its inverse, rounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scale {
     pub(crate) factor: Decimal,
     pub(crate) offset: Decimal,
     /// Decimals kept by the division.
     pub(crate) digits: u32,
+    /// Decimals kept by the multiplication, if it rounds.
+    pub(crate) upper_digits: Option<u32>,
     pub(crate) rounding: Rounding,
     /// The factor as a whole number, where the plain integers of most records can take a short way.
     short: Option<i64>,
@@ -129,7 +136,14 @@ impl Scale {
             .then(|| i64::try_from(&factor.mantissa * ten_to(factor.exponent)).ok())
             .flatten()
             .filter(|factor| *factor > 0);
-        Scale { factor, offset, digits, rounding, short }
+        Scale { factor, offset, digits, upper_digits: None, rounding, short }
+    }
+
+    /// Whole units of `10^-from` into whole units of `10^-to`, rounded down where they are fewer.
+    pub(crate) fn of_units(from: u32, to: u32) -> Scale {
+        let factor = Decimal { mantissa: 1.into(), exponent: i64::from(to) - i64::from(from) };
+        let upper_digits = (to < from).then_some(0);
+        Scale { upper_digits, ..Scale::new(factor, Decimal::integer(0), 0, Rounding::Floor) }
     }
 
     /// Whether whole numbers survive the way down and up again.
@@ -148,7 +162,11 @@ impl Scale {
         {
             return Some(product.to_string());
         }
-        Some(Decimal::parse(text)?.times(&self.factor).plus(&self.offset).text())
+        let exact = Decimal::parse(text)?.times(&self.factor).plus(&self.offset);
+        Some(match self.upper_digits {
+            None => exact.text(),
+            Some(digits) => exact.divided(&Decimal::integer(1), digits, self.rounding).text(),
+        })
     }
 
     /// `(text − offset) ÷ factor`, rounded.
@@ -287,6 +305,17 @@ mod tests {
             assert_eq!(third(rounding).down(b"-0.5").unwrap(), down);
         }
         assert_eq!(Scale::new(decimal("2"), decimal("0"), 0, Rounding::Nearest).down(b"-1").unwrap(), "-1");
+    }
+
+    #[test]
+    fn numbers_too_long_to_work_with_are_refused_at_once() {
+        for text in ["1e-9223372036854775808", "1e9223372036854775807", &"7".repeat(1 << 20)] {
+            assert_eq!(Decimal::parse(text.as_bytes()), None);
+        }
+        assert_eq!(Decimal::parse(b"0.0e-9223372036854775808"), Some(Decimal::integer(0)));
+        assert_eq!(Scale::of_units(3, 0).up(b"9007199254740993999999999999999999999").unwrap(), "9007199254740993999999999999999999");
+        assert_eq!(Scale::of_units(3, 0).up(b"-1").unwrap(), "-1");
+        assert_eq!(Scale::of_units(3, 0).down(b"-1").unwrap(), "-1000");
     }
 
     #[test]

@@ -147,13 +147,36 @@ pub(crate) enum Loss {
     Kept(&'static str),
 }
 
-impl Op {
+impl Rule {
+    /// What the direction can lose: what the op loses, and the memory of a condition that the op itself changes.
     pub(crate) fn loss(&self, direction: Direction) -> Loss {
+        let loss = self.op.loss(direction);
+        let own = match (&self.when, &self.when_upper) {
+            (Some(condition), None) => self.op.disturbs(&condition.path, &Path::default()),
+            _ => false,
+        };
+        if loss == Loss::Nothing && own { Loss::Kept("changes what its own condition looks at") } else { loss }
+    }
+}
+
+impl Op {
+    /// Whether the op writes at, above or below a place.
+    fn disturbs(&self, place: &Path, scope: &Path) -> bool {
+        match self {
+            Op::Relink { .. } | Op::Edit { .. } => self.paths().into_iter().any(|path| {
+                let path = path.under(scope);
+                path.covers(place) || place.covers(&path)
+            }),
+            Op::In { at, rules } => rules.iter().any(|rule| rule.op.disturbs(place, &at.under(scope))),
+        }
+    }
+
+    fn loss(&self, direction: Direction) -> Loss {
         match self {
             Op::Relink { .. } => Loss::Nothing,
             Op::Edit { edit, .. } => edit.loss(direction),
             Op::In { rules, .. } => {
-                rules.iter().map(|rule| rule.op.loss(direction)).find(|loss| *loss != Loss::Nothing).unwrap_or(Loss::Nothing)
+                rules.iter().map(|rule| rule.loss(direction)).find(|loss| *loss != Loss::Nothing).unwrap_or(Loss::Nothing)
             }
         }
     }
@@ -212,6 +235,33 @@ impl Edit {
         })
     }
 
+    /// Whether this is a stamp that leaves nothing behind.
+    pub(crate) fn takes_out(&self, direction: Direction) -> bool {
+        match (self, direction) {
+            (Edit::Stamp { upper, .. }, Direction::Up) => upper.is_none(),
+            (Edit::Stamp { lower, .. }, Direction::Down) => lower.is_none(),
+            _ => false,
+        }
+    }
+
+    /// How deep the texts are that the edit puts in.
+    pub(crate) fn depth(&self) -> u32 {
+        let texts: Vec<&String> = match self {
+            Edit::Add { value } => vec![value],
+            Edit::Remove { restore } => restore.iter().collect(),
+            Edit::Map { cells, otherwise } => {
+                let others = match otherwise {
+                    Otherwise::Keep => [None, None],
+                    Otherwise::Values { lower, upper } => [lower.as_ref(), upper.as_ref()],
+                };
+                cells.iter().flat_map(|(lower, upper)| [lower.as_ref(), upper.as_ref()]).chain(others).flatten().collect()
+            }
+            Edit::Stamp { lower, upper } => lower.iter().chain(upper).collect(),
+            Edit::Scale(_) | Edit::Time { .. } => Vec::new(),
+        };
+        texts.into_iter().map(|text| json::depth(text.as_bytes())).max().unwrap_or(0)
+    }
+
     /// Whether an absent member is more to this edit than nothing to do.
     pub(crate) fn speaks_of_absence(&self) -> bool {
         match self {
@@ -248,7 +298,9 @@ impl Edit {
                 let absence = comes_back(&None) || (mapped(cells, direction, None).is_none() && mapped(cells, direction.opposite(), None).is_none());
                 if cells.iter().all(side) && closed && absence { Loss::Nothing } else { Loss::Kept("maps several values to one") }
             }
-            (Edit::Scale(_), Direction::Up) => Loss::Nothing,
+            (Edit::Scale(scale), Direction::Up) => {
+                if scale.upper_digits.is_none() { Loss::Nothing } else { Loss::Kept("rounds a number") }
+            }
             (Edit::Scale(scale), Direction::Down) => {
                 if scale.down_is_exact() { Loss::Nothing } else { Loss::Kept("rounds a number") }
             }
@@ -307,16 +359,18 @@ fn wrong_type(expected: &str, text: &[u8]) -> Refusal {
     Refusal { kind: FaultKind::WrongType, expected: expected.to_owned(), found: Kind::of(text).name().to_owned() }
 }
 
+/// A point in time in another form. Unix time may stand in a string, as numbers may.
 fn retimed(from: &TimeFormat, to: &TimeFormat, text: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let kind = if from.is_number() { Kind::Number } else { Kind::String };
-    let inner = if kind == Kind::Number { Cow::Borrowed(text) } else { json::unescaped(text) };
-    if Kind::of(text) != kind {
-        return Err(wrong_type(from.expectation(), text));
-    }
+    let inner = match (from.is_number(), Kind::of(text)) {
+        (true, _) => number_in(text).map(|(number, _)| number),
+        (false, Kind::String) => Some(json::unescaped(text)),
+        (false, _) => None,
+    };
+    let inner = inner.ok_or_else(|| wrong_type(from.expectation(), text))?;
     let nanos = std::str::from_utf8(&inner).ok().and_then(|text| from.read(text)).ok_or_else(|| Refusal {
         kind: FaultKind::WrongType,
         expected: from.expectation().to_owned(),
-        found: format!("another {}", kind.name()),
+        found: format!("another {}", Kind::of(text).name()),
     })?;
     let out = to.write(nanos).ok_or_else(|| Refusal {
         kind: FaultKind::OutOfRange,
@@ -356,7 +410,13 @@ impl Rule {
                 return None;
             }
         };
-        let digest = json::fnv1a(path_seed, field.literal().as_bytes());
+        let digest = match name {
+            // Ops in a scope keep their entries when their neighbours change.
+            "in" => ["in", "when", "when_upper"].into_iter().filter_map(|name| table.take(name)).fold(path_seed, |seed, field| {
+                json::fnv1a(json::fnv1a(seed, b"\0"), field.literal().as_bytes())
+            }),
+            _ => json::fnv1a(path_seed, field.literal().as_bytes()),
+        };
         let op = Op::read(name, &mut table, &label, digest);
         let when = table.take("when").and_then(|field| Condition::read(&field));
         let when_upper = table.take("when_upper").and_then(|field| Condition::read(&field));
@@ -521,14 +581,11 @@ fn read_time(table: &mut Table<'_>) -> Option<Edit> {
         upper_field?.problem("both forms are the same: nothing would change");
         return None;
     }
-    match (&lower, &upper) {
+    Some(match (&lower, &upper) {
         // Two numbers: exact at any length, which points in time are not.
-        (TimeFormat::Unix { digits: low }, TimeFormat::Unix { digits: high }) if high > low => {
-            let factor = Decimal::integer(10i64.pow(high - low));
-            Some(Edit::Scale(Scale::new(factor, Decimal::integer(0), 0, Rounding::Floor)))
-        }
-        _ => Some(Edit::Time { lower, upper }),
-    }
+        (TimeFormat::Unix { digits: low }, TimeFormat::Unix { digits: high }) => Edit::Scale(Scale::of_units(*low, *high)),
+        _ => Edit::Time { lower, upper },
+    })
 }
 
 fn read_time_format(field: &Field<'_>) -> Option<TimeFormat> {

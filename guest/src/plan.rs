@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::carry::Carry;
 use crate::check::{Checked, Step, for_each_rule};
 use crate::json;
 use crate::op::{Condition, Direction, Edit, Loss, Op, Rule, Style, Test};
@@ -40,8 +41,14 @@ pub(crate) struct Plan {
     pub(crate) carry: Option<Sym>,
     /// Members of the root that `*` never matches: markers and carry.
     pub(crate) reserved: Vec<Sym>,
-    /// How much deeper than its source a target can be.
+    /// How much deeper than its source, or than a text put in, a target can be.
     pub(crate) growth: u32,
+    /// How deep a text that an op puts in can be.
+    pub(crate) floor: u32,
+    /// What the carry calls all ops, sorted.
+    pub(crate) digests: Vec<u64>,
+    /// The bytes that a carry takes without entries, at most.
+    pub(crate) carry_overhead: usize,
 }
 
 /// A member key.
@@ -183,7 +190,7 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         if let Some(node) = builder.find(&collection.path)
             && let Some(node) = builder.trie.get_mut(node as usize)
         {
-            node.keys.clone_from(&collection.keys);
+            node.keys.push(collection.key.clone());
         }
     }
     let versions = checked.versions.iter().map(|version| Recognised {
@@ -198,13 +205,21 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
     reserved.sort_unstable();
     reserved.dedup();
     let steps = checked.steps.iter().map(|step| builder.stretch(step)).collect();
-    let deepest = checked.steps.iter().flat_map(|step| &step.rules).map(|rule| match &rule.op {
-        Op::Edit { at, .. } => at.0.len() as u32 + 32,
-        Op::Relink { upper, lower, .. } => (upper.0.len() as u32).max(lower.0.len() as u32),
-        Op::In { .. } => 64,
-    });
-    let growth = deepest.sum();
-    Ok(Plan { policy: checked.policy.clone(), symbols: builder.symbols, trie: builder.trie, versions, steps, carry, reserved, growth })
+    let steps: Vec<Stretch> = steps;
+    let mut digests: Vec<u64> = steps.iter().flat_map(|step| step.digests.iter().copied()).collect();
+    digests.sort_unstable();
+    let (mut growth, mut floor) = (0, 8); // an inline carry is five levels deep
+    for step in &checked.steps {
+        for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| match &rule.op {
+            Op::Relink { lower, upper, .. } => growth += lower.0.len().abs_diff(upper.0.len()) as u32,
+            Op::Edit { at, edit } => floor = floor.max((scope.0.len() + at.0.len()) as u32 + edit.depth()),
+            Op::In { .. } => {}
+        });
+    }
+    let carry_overhead = versions.iter().map(|version| Carry::overhead(&version.id)).max().unwrap_or(0);
+    let policy = checked.policy.clone();
+    let (symbols, trie) = (builder.symbols, builder.trie);
+    Ok(Plan { policy, symbols, trie, versions, steps, carry, reserved, growth, floor, digests, carry_overhead })
 }
 
 /// Every place that an op or a detection could look at, in any shape that the line gives a record.
@@ -364,7 +379,7 @@ impl Builder {
     }
 
     fn code(&mut self, step: &Step, rule: &Rule) -> Code {
-        let loses = [Direction::Up, Direction::Down].map(|direction| rule.op.loss(direction) != Loss::Nothing);
+        let loses = [Direction::Up, Direction::Down].map(|direction| rule.loss(direction) != Loss::Nothing);
         let split = match &rule.op {
             Op::In { at, .. } => at.0.len(),
             Op::Relink { lower, .. } => lower.scope_len(),

@@ -97,7 +97,7 @@ pub struct Change {
     pub before: Option<String>,
     /// The JSON text after, or none where there is nothing.
     pub after: Option<String>,
-    /// What became of the value: `changed`, `carried` or `restored`.
+    /// What became of the value: `changed`, `carried`, `restored` or `lost`.
     pub outcome: &'static str,
 }
 
@@ -277,7 +277,7 @@ impl Rules {
             return Err(self.flawed(record, flaw));
         }
         if policy.duplicate_keys == Duplicates::Everywhere {
-            no_double_keys(record, "")?;
+            no_double_keys(record)?;
         }
         let found = detect(&self.plan, &self.tape, record)?;
         let carries = self.plan.carry.is_some_and(|symbol| self.tape.child(DOCUMENT, symbol).is_some());
@@ -289,6 +289,7 @@ impl Rules {
         let mut run = start(&self.plan, &mut self.tape, record, carry, from);
         let mut carry = run.steps(from, to)?;
         let counts = run.counts;
+        let deepest = run.deepest();
         self.recognised(record, to)?;
         if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
             self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
@@ -301,7 +302,7 @@ impl Rules {
         if out.len() > self.plan.policy.max_bytes as usize {
             return Err(too_large(&self.plan.policy, out.len(), "the translated record: "));
         }
-        if self.tape.deepest + self.plan.growth > self.plan.policy.max_depth {
+        if deepest.max(self.plan.floor) + self.plan.growth > self.plan.policy.max_depth {
             // Rare: only a record near the limit can have outgrown it.
             self.tape.read(&self.plan, &out).map_err(|flaw| self.flawed(&out, flaw))?;
         }
@@ -330,7 +331,7 @@ impl Rules {
                 (FaultKind::TooDeep, String::new(), limit, format!("one more at byte {at}"))
             }
             Flaw::Duplicate { node } => {
-                (FaultKind::DuplicateKey, run::pointer(&self.plan, &self.tape, record, node), "each key that a rule touches once".to_owned(), "it twice in one object".to_owned())
+                (FaultKind::DuplicateKey, run::pointer(&self.plan, &self.tape, record, node, &[]), "each key that a rule touches once".to_owned(), "it twice in one object".to_owned())
             }
             Flaw::Opaque => (FaultKind::Opaque, String::new(), "a JSON object".to_owned(), "something else".to_owned()),
         };
@@ -361,22 +362,32 @@ fn too_large(policy: &Policy, length: usize, what: &str) -> Fault {
 }
 
 /// Refuses double keys in any object of a valid value.
-fn no_double_keys(text: &[u8], place: &str) -> Result<(), Fault> {
-    let text = text.trim_ascii();
+fn no_double_keys(text: &[u8]) -> Result<(), Fault> {
+    let Some(path) = double_key(text.trim_ascii()) else { return Ok(()) };
+    let place = path.iter().rev().fold(String::new(), |place, segment| place + "/" + segment);
+    let (expected, found) = ("each key once (policy.duplicate_keys)".to_owned(), "it twice in one object".to_owned());
+    Err(Fault { kind: FaultKind::DuplicateKey, op: String::new(), place, expected, found })
+}
+
+/// The path of a double key, innermost segment first.
+fn double_key(text: &[u8]) -> Option<Vec<String>> {
+    let segment = |key: &[u8]| crate::path::escaped(&String::from_utf8_lossy(key));
+    let below = |name: &dyn Fn() -> String, value: &[u8]| {
+        let mut path = double_key(value)?;
+        path.push(name());
+        Some(path)
+    };
     match json::Kind::of(text) {
         json::Kind::Object => {
             let members = json::members(text);
             let mut keys: Vec<&[u8]> = members.iter().map(|(key, _)| &**key).collect();
             keys.sort_unstable();
             if let Some([double, _]) = keys.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
-                let place = format!("{place}/{}", crate::path::escaped(&String::from_utf8_lossy(double)));
-                let (expected, found) = ("each key once (policy.duplicate_keys)".to_owned(), "it twice in one object".to_owned());
-                return Err(Fault { kind: FaultKind::DuplicateKey, op: String::new(), place, expected, found });
+                return Some(vec![segment(double)]);
             }
-            members.iter().try_for_each(|(key, value)| no_double_keys(value, &format!("{place}/{}", crate::path::escaped(&String::from_utf8_lossy(key)))))
+            members.iter().find_map(|(key, value)| below(&|| segment(key), value))
         }
-        json::Kind::Array => json::elements(text).iter().enumerate().try_for_each(|(index, value)| no_double_keys(value, &format!("{place}/{index}"))),
-        json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => Ok(()),
+        json::Kind::Array => json::elements(text).iter().enumerate().find_map(|(index, value)| below(&|| index.to_string(), value)),
+        json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => None,
     }
 }
-

@@ -4,6 +4,8 @@
 //! writes an entry, and otherwise none. On the way back an op that finds its entry gives the original back if the
 //! value is still what was put there; if somebody edited it, the edit wins.
 
+use std::collections::BTreeMap;
+
 use crate::carry::{Bound, Carry, Entry, Kept};
 use crate::json;
 use crate::op::{Direction, Edit, Refusal, Style};
@@ -12,7 +14,16 @@ use crate::path;
 use crate::plan::{Body, Code, Guard, Hop, NONE, Plan, Stretch, Sym};
 use crate::rules::{Change, Counts, Fault, FaultKind};
 use crate::splice::splice;
-use crate::tape::{DOCUMENT, Shape, Tape};
+use crate::tape::{Buffer, DOCUMENT, Shape, Tape};
+
+/// An element or member that a star has bound.
+pub(crate) struct Binding {
+    node: u32,
+    /// Its place among its siblings.
+    index: u32,
+    /// What the carry calls it, once somebody has asked.
+    identity: Option<Bound>,
+}
 
 /// One translation under way.
 pub(crate) struct Run<'r> {
@@ -25,10 +36,10 @@ pub(crate) struct Run<'r> {
     pub(crate) counts: Counts,
     /// The nodes that scopes have bound: the frame of the innermost `in`, then its stars.
     frames: Vec<u32>,
-    /// The elements and members that stars have bound, outermost first, with their index.
-    bound: Vec<(u32, u32)>,
-    /// The keys of the elements of one array, sorted, for telling whether they are unique.
-    keys: Option<(u32, Vec<Vec<u8>>)>,
+    /// What the stars have bound, outermost first.
+    bound: Vec<Binding>,
+    /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
+    keys: BTreeMap<(bool, u32), Vec<String>>,
     /// What an edit writes.
     written: Vec<u8>,
     /// What was changed, if somebody asked.
@@ -36,6 +47,7 @@ pub(crate) struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
+    /// Prepares a translation of the record on the tape. Of its carry, `lost` entries could not be read.
     pub(crate) fn new(plan: &'r Plan, record: &'r [u8], tape: &'r mut Tape, carry: Carry, lost: u32) -> Run<'r> {
         Run {
             plan,
@@ -47,7 +59,7 @@ impl<'r> Run<'r> {
             counts: Counts { lost, ..Counts::default() },
             frames: Vec::new(),
             bound: Vec::new(),
-            keys: None,
+            keys: BTreeMap::new(),
             written: Vec::new(),
             trace: None,
         }
@@ -67,18 +79,31 @@ impl<'r> Run<'r> {
         Ok(self.carry.write(&self.fresh, id))
     }
 
+    /// How deep the record and the texts that the carry gives back are.
+    pub(crate) fn deepest(&self) -> u32 {
+        self.tape.deepest.max(self.carry.deepest + self.plan.floor)
+    }
+
     fn step(&mut self, step: &'r Stretch) -> Result<(), Fault> {
         let before = self.fresh.len();
+        // The two ways mirror each other: what takes a marker out runs before the ops, what puts one in after them.
+        let direction = self.direction;
+        let takes = |stamp: &&Code| matches!(&stamp.body, Body::Edit { edit, .. } if edit.takes_out(direction));
+        step.stamps.iter().filter(takes).try_for_each(|stamp| self.code(stamp, DOCUMENT))?;
         self.codes(&step.ops, DOCUMENT)?;
-        for stamp in &step.stamps {
-            self.code(stamp, DOCUMENT)?;
-        }
+        step.stamps.iter().filter(|stamp| !takes(stamp)).try_for_each(|stamp| self.code(stamp, DOCUMENT))?;
         if self.carry.is_empty() && self.fresh.is_empty() {
             return Ok(());
         }
         self.counts.lost += self.carry.orphan(&step.digests);
-        let size = self.carry.size() + self.fresh.iter().map(Entry::size).sum::<usize>() + Carry::overhead("");
-        if self.fresh.len() > before && size > self.plan.policy.carry_max_bytes as usize {
+        let limit = self.plan.policy.carry_max_bytes as usize;
+        let fresh: usize = self.fresh.iter().map(Entry::size).sum();
+        let size = self.carry.size() + fresh + self.plan.carry_overhead;
+        if size > limit {
+            self.counts.lost += self.carry.give_way(&self.plan.digests, size - limit);
+        }
+        let size = self.carry.size() + fresh + self.plan.carry_overhead;
+        if size > limit && self.fresh.len() > before {
             match self.plan.policy.carry_overflow {
                 Overflow::Drop => {
                     let dropped = (self.fresh.len() - before) as u32;
@@ -91,7 +116,7 @@ impl<'r> Run<'r> {
                         kind: FaultKind::CarryFull,
                         op: step.label.clone(),
                         place: String::new(),
-                        expected: format!("a carry of at most {} bytes (policy.carry_max_bytes)", self.plan.policy.carry_max_bytes),
+                        expected: format!("a carry of at most {limit} bytes (policy.carry_max_bytes)"),
                         found: format!("{size} bytes to keep"),
                     });
                 }
@@ -134,7 +159,7 @@ impl<'r> Run<'r> {
                     let reserved = node == DOCUMENT && self.plan.reserved.contains(&child.symbol);
                     if !child.gone && !reserved {
                         self.frames.push(at);
-                        self.bound.push((at, index));
+                        self.bound.push(Binding { node: at, index, identity: None });
                         self.bind(code, at, depth + 1, base)?;
                         self.bound.pop();
                         self.frames.pop();
@@ -149,15 +174,16 @@ impl<'r> Run<'r> {
 
     /// Runs an op at one node, if its memory or its condition says so, and keeps what the way back would miss.
     fn at(&mut self, code: &'r Code, node: u32, base: usize) -> Result<(), Fault> {
-        let memory = if self.carry.is_empty() {
-            None
-        } else {
+        let memory = if self.carry.speaks_of(code.digest) {
             let place = self.place();
             self.carry.take(code.digest, &place)
+        } else {
+            None
         };
         let guard = code.guard(self.direction);
-        let doing = match (memory.as_ref().and_then(|kept| kept.done), guard) {
-            (Some(done), _) => done,
+        let doing = match (&memory, guard) {
+            // An entry that doesn't say otherwise is that of an op that was done.
+            (Some(kept), _) => kept.done.unwrap_or(true),
             (None, Some(guard)) => self.holds(guard, base),
             (None, None) => true,
         };
@@ -299,10 +325,11 @@ impl<'r> Run<'r> {
         };
         self.counts.restored += u32::from(remembered.is_some());
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
-        let outcome = match (remembered.is_some(), kept.value.is_some()) {
-            (true, _) => "restored",
-            (false, true) => "carried",
-            (false, false) => "changed",
+        let outcome = match (remembered.is_some(), kept.value.is_some(), self.plan.policy.carry) {
+            (true, _, _) => "restored",
+            (false, true, CarryPlace::None) => "lost",
+            (false, true, CarryPlace::Beside | CarryPlace::Inline) => "carried",
+            (false, false, _) => "changed",
         };
         let changed = becomes.map(|()| self.written.as_slice()) != found;
         let after = becomes.map(|()| std::mem::take(&mut self.written));
@@ -381,7 +408,7 @@ impl<'r> Run<'r> {
     fn keep(&mut self, code: &'r Code, kept: Kept) -> Result<(), Fault> {
         if self.plan.policy.carry == CarryPlace::None {
             if !code.loses(self.direction) {
-                let place = self.bound.last().map_or(DOCUMENT, |(node, _)| *node);
+                let place = self.bound.last().map_or(DOCUMENT, |binding| binding.node);
                 return Err(self.fault(code, place, &[], FaultKind::UndeclaredLoss, "a record that the op can bring back", "one that needs a carry (policy.carry is none)"));
             }
             self.counts.lost += 1;
@@ -395,8 +422,13 @@ impl<'r> Run<'r> {
 
     /// What the stars are bound to, as the carry names it.
     fn place(&mut self) -> Vec<Bound> {
-        let bound = std::mem::take(&mut self.bound);
-        let place = bound.iter().map(|(node, index)| self.identity(*node, *index)).collect();
+        let mut bound = std::mem::take(&mut self.bound);
+        for binding in &mut bound {
+            if binding.identity.is_none() {
+                binding.identity = Some(self.identity(binding.node, binding.index));
+            }
+        }
+        let place = bound.iter().filter_map(|binding| binding.identity.clone()).collect();
         self.bound = bound;
         place
     }
@@ -404,36 +436,42 @@ impl<'r> Run<'r> {
     fn identity(&mut self, id: u32, index: u32) -> Bound {
         let node = self.tape.node(id);
         if self.tape.node(node.parent).shape == Shape::Object {
-            return Bound::Member(String::from_utf8_lossy(&self.key(id)).into_owned());
+            return Bound::Member(self.member_name(id));
         }
-        let plan = self.plan;
         let text = self.tape.text(self.record, node.value);
-        let trie = plan.trie.get(node.trie as usize);
-        if json::Kind::of(text) != json::Kind::Object {
-            return Bound::Index(index, 0);
-        }
+        let trie = self.plan.trie.get(node.trie as usize);
         if let Some(trie) = trie.filter(|trie| !trie.keys.is_empty()) {
-            let key_of = |text| trie.keys.iter().find_map(|key| json::value_at(text, key)).map(<[u8]>::to_vec);
-            if let Some(key) = key_of(text) {
+            let name_of = |text| trie.keys.iter().find_map(|path| json::value_at(text, path)).map(json::canonical);
+            if let Some(name) = name_of(text) {
                 let parent = node.parent;
-                if self.keys.as_ref().is_none_or(|(known, _)| *known != parent) {
+                let array = self.tape.node(parent).value;
+                let keys = self.keys.entry((array.buffer == Buffer::Record, array.start)).or_insert_with(|| {
                     let elements = self.tape.children(parent).map(|element| self.tape.text(self.record, self.tape.node(element).value));
-                    let mut keys: Vec<Vec<u8>> = elements.filter_map(key_of).collect();
+                    let mut keys: Vec<String> = elements.filter_map(name_of).collect();
                     keys.sort_unstable();
-                    self.keys = Some((parent, keys));
-                }
-                let unique = self.keys.as_ref().is_some_and(|(_, keys)| {
-                    let first = keys.partition_point(|other| *other < key);
-                    keys.get(first + 1) != Some(&key)
+                    keys
                 });
-                if unique {
-                    return Bound::Key(String::from_utf8_lossy(&key).into_owned());
+                let first = keys.partition_point(|other| *other < name);
+                if keys.get(first + 1) != Some(&name) {
+                    return Bound::Key(name);
                 }
             }
         }
         let touched = |key: &[u8]| trie.is_none_or(|trie| trie.star.is_some() || trie.branch(key).is_some());
-        let others = json::members(text).into_iter().filter(|(key, _)| !touched(key));
-        Bound::Index(index, others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value)))
+        let members = if json::Kind::of(text) == json::Kind::Object { json::members(text) } else { Vec::new() };
+        let others = members.into_iter().filter(|(key, _)| !touched(key));
+        let digest = others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value));
+        if digest != json::FNV_SEED {
+            return Bound::Index(index, digest);
+        }
+        // Nothing but the index tells the element apart: then the array must be as long as it was.
+        let length = self.tape.node(node.parent).live;
+        Bound::Index(index, json::fnv1a(json::FNV_SEED, &length.to_le_bytes()))
+    }
+
+    /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
+    fn member_name(&self, id: u32) -> String {
+        String::from_utf8(self.key(id)).unwrap_or_else(|_| String::from_utf8_lossy(self.tape.text(self.record, self.tape.node(id).key)).into_owned())
     }
 
     /// The unescaped key of a member.
@@ -462,7 +500,7 @@ impl<'r> Run<'r> {
 
     /// A place as a JSON Pointer into the record as it is now.
     fn pointer(&self, node: u32, path: &[Sym]) -> String {
-        let mut out = pointer(self.plan, self.tape, self.record, node);
+        let mut out = pointer(self.plan, self.tape, self.record, node, &self.bound);
         for symbol in path {
             out.push('/');
             out.push_str(&path::escaped(self.plan.symbols.get(*symbol as usize).map_or("", |symbol| &symbol.name)));
@@ -477,8 +515,8 @@ impl<'r> Run<'r> {
     }
 }
 
-/// The JSON Pointer of a node.
-pub(crate) fn pointer(plan: &Plan, tape: &Tape, record: &[u8], id: u32) -> String {
+/// The JSON Pointer of a node. The indexes of bound elements are known.
+pub(crate) fn pointer(plan: &Plan, tape: &Tape, record: &[u8], id: u32, bound: &[Binding]) -> String {
     let mut segments = Vec::new();
     let mut at = id;
     while at != DOCUMENT && at != NONE {
@@ -486,7 +524,10 @@ pub(crate) fn pointer(plan: &Plan, tape: &Tape, record: &[u8], id: u32) -> Strin
         let parent = node.parent;
         segments.push(match plan.symbols.get(node.symbol as usize) {
             Some(symbol) => path::escaped(&symbol.name),
-            None if tape.node(parent).shape == Shape::Array => tape.children(parent).take_while(|child| *child != at).count().to_string(),
+            None if tape.node(parent).shape == Shape::Array => {
+                let known = bound.iter().find(|binding| binding.node == at).map(|binding| binding.index as usize);
+                known.unwrap_or_else(|| tape.children(parent).take_while(|child| *child != at).count()).to_string()
+            }
             None => path::escaped(&String::from_utf8_lossy(&json::unescaped(tape.text(record, node.key)))),
         });
         at = parent;

@@ -120,9 +120,9 @@ impl<'s> Scanner<'s> {
         let trie = nodes.get(id as usize).map_or(NONE, |node| node.trie);
         match (self.at(start), plan.trie.get(trie as usize)) {
             (b'{', Some(below)) if !below.is_leaf() => self.object(plan, nodes, id, below, start, depth + 1),
-            (b'[', Some(TrieNode { star: Some(star), .. })) => self.array(plan, nodes, id, *star, start, depth + 1),
             (b'{', _) => self.skip(start, depth),
             _ if depth == 0 && self.buffer == Buffer::Record => self.fail_with(Flaw::Opaque),
+            (b'[', Some(TrieNode { star: Some(star), .. })) => self.array(plan, nodes, id, *star, start, depth + 1),
             _ => self.skip(start, depth),
         }
     }

@@ -163,11 +163,11 @@ impl Zone {
             ("-", digits) => (-1, digits),
             _ => return None,
         };
-        let digits = digits.replace(':', "");
-        if digits.len() != 4 || !digits.bytes().all(|c| c.is_ascii_digit()) {
+        let (hours, minutes) = digits.split_once(':').or_else(|| digits.split_at_checked(2))?;
+        if hours.len() != 2 || minutes.len() != 2 || !(hours.to_owned() + minutes).bytes().all(|c| c.is_ascii_digit()) {
             return None;
         }
-        let (hours, minutes): (i32, i32) = (digits.get(..2)?.parse().ok()?, digits.get(2..)?.parse().ok()?);
+        let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
         (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
     }
 }
@@ -290,7 +290,7 @@ fn read_rfc3339(text: &str) -> Option<i128> {
     if !matches!(separator, b'T' | b't' | b' ') {
         return None;
     }
-    let part = |range: std::ops::Range<usize>| number(head.get(range)?, usize::MAX).map(|(value, _)| value);
+    let part = |range: std::ops::Range<usize>| number(head.get(range)?, usize::MAX).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value);
     let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
     if marks.iter().any(|(at, mark)| head.as_bytes().get(*at) != Some(mark)) {
         return None;
@@ -375,12 +375,13 @@ fn read_items(items: &[Item], zones: &[Zone], text: &str) -> Option<i128> {
                 (offset, rest) = (Zone::offset(head)?, tail);
             }
             Item::ZoneName => {
-                let zone = zones.iter().find(|zone| rest.starts_with(&zone.name))?;
+                let named = zones.iter().filter(|zone| rest.starts_with(&zone.name));
+                let zone = named.max_by_key(|zone| zone.name.len())?;
                 (offset, rest) = (zone.offset, rest.get(zone.name.len()..)?);
             }
         }
     }
-    if let Some(half) = half {
+    if let Some(half) = half.filter(|_| items.contains(&Item::Hour12)) {
         at.hour = (1..=12).contains(&at.hour).then_some(at.hour % 12 + 12 * half)?;
     }
     let seconds = match epoch {
@@ -456,9 +457,11 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["2017-02-30T00:00:00Z", "2017-02-23", "2017-02-23T24:00:00Z", "2017-02-23T20:09:00", "20170223T200900Z", "2017-02-23T20:09:00.Z", "é017-02-23T20:09:00Z"] {
+        for text in ["2017-02-30T00:00:00Z", "2017-02-23", "2017-02-23T24:00:00Z", "2017-02-23T20:09:00", "20170223T200900Z", "2017-02-23T20:09:00.Z", "2017-1a-23T20:09:00Z", "2017-02-23T20:09:00-0:800", "2017-02-23T20:09:00-08:0:", "é017-02-23T20:09:00Z"] {
             assert_eq!(TimeFormat::Rfc3339.read(text), None, "{text}");
         }
+        let zones = ["E", "EST"].map(|name| Zone { name: name.into(), offset: -18_000 }).to_vec();
+        assert!(TimeFormat::strftime("%F %T %Z", zones).unwrap().read("2017-02-23 20:09:00 EST").is_some());
         assert!(TimeFormat::strftime("%Q", vec![]).is_err());
         assert!(TimeFormat::strftime("%Y-%m-%d", vec![]).is_err());
         assert!(TimeFormat::strftime("%F %T %Z", vec![]).unwrap_err().contains("zones"));
