@@ -132,6 +132,15 @@ impl Generation {
         self.within(budget, |guest, store| guest.test(store).map(Ok), |_| true)
     }
 
+    /// Linear memory of a warm instance, in bytes; of a fresh one if none is warm.
+    ///
+    /// # Errors
+    /// If no instance is free, or none can be made.
+    pub fn instance_memory(&self) -> Result<usize, CallError> {
+        let mut checkout = self.pool.check_out().map_err(CallError::Guest)?;
+        checkout.instance(|| self.instance()).map(|instance| instance.memory()).map_err(CallError::Guest)
+    }
+
     /// Where a request goes, by this generation's matrix.
     pub fn route(&self, ask: &Ask<'_>, fleet: &Fleet) -> Decision {
         router::route(ask, fleet, Some(&self.matrix))
