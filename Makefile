@@ -1,7 +1,7 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs bench ci clean
+.PHONY: help setup demo test check fmt lint docs bench criterion ci clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -30,8 +30,13 @@ lint: setup     ## formatting and lints, warnings as errors; the guest for its o
 docs: setup     ## the library's reference, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 
-bench: setup    ## measure, peers side by side; docs/performance.md says how to read it
-	cd benches && cargo bench
+bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
+	cd benches && cargo bench --locked --bench table
+	@if command -v valgrind >/dev/null; then cd benches && cargo bench --locked --bench instructions; \
+	else echo "no instruction counts: install valgrind for them"; fi
+
+criterion: setup ## the same subjects with criterion's statistics
+	cd benches && cargo bench --locked --features criterion --bench criterion
 
 ci:             ## what CI runs
 	.ci/run
