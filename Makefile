@@ -31,12 +31,12 @@ docs: setup     ## the library's reference, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 
 bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
-	cd benches && cargo bench --locked --bench table
-	@if command -v valgrind >/dev/null; then cd benches && cargo bench --locked --bench instructions; \
+	cd benches && cargo bench --bench table
+	@if command -v valgrind >/dev/null; then cd benches && cargo bench --bench instructions; \
 	else echo "no instruction counts: install valgrind for them"; fi
 
 criterion: setup ## the same subjects with criterion's statistics
-	cd benches && cargo bench --locked --features criterion --bench criterion
+	cd benches && cargo bench --features criterion --bench criterion
 
 ci:             ## what CI runs
 	.ci/run
