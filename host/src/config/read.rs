@@ -166,7 +166,8 @@ impl Check {
         };
         let Some(id) = &rule.id else {
             if kind != "create" && !pattern.names().any(|name| name == "id") {
-                let message = "where does the session id stand? put {id} into the pattern, or say id = { query = \"…\" }";
+                let message =
+                    "where does the session id stand? put {id} into the pattern, or say id = { query = \"…\" }";
                 self.say(format!("{at}/match"), message);
             }
             return;
@@ -200,7 +201,10 @@ impl Check {
         }
         if let Some(body) = &record.body {
             if body.request.is_none() && body.response.is_none() {
-                self.say("/record/body".to_string(), "say request, response or both, as JSON Pointers (\"\" is all of it)");
+                self.say(
+                    "/record/body".to_string(),
+                    "say request, response or both, as JSON Pointers (\"\" is all of it)",
+                );
             }
             self.pointer("/record/body/request", body.request.as_deref());
             self.pointer("/record/body/response", body.response.as_deref());

@@ -12,6 +12,8 @@ use super::request::{Ctx, REPLAY_BYTES};
 use super::session::{IdPlace, Kind, is_id};
 use super::state::{Carrier, State};
 use super::translate::Target;
+use crate::contract::Version;
+use crate::generation::Generation;
 use crate::limits::Mode;
 
 /// Says where a request went and why, if the configuration asks for it.
@@ -26,7 +28,8 @@ impl State {
         if head.status.is_informational() {
             return Ok(());
         }
-        let forged: Vec<HeaderName> = head.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
+        let forged: Vec<HeaderName> =
+            head.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
         for name in forged {
             head.remove_header(&name);
         }
@@ -70,13 +73,10 @@ impl State {
             (_, Some(refusal)) => format!("refused={}; reason={}", refusal.kind.as_str(), quoted(&refusal.detail)),
             (Some(placed), None) => {
                 let server = placed.server();
-                format!(
-                    "server={}; version={}; tier={}; reason={}",
-                    quoted(&server.name),
-                    quoted(&server.version),
-                    placed.tier,
-                    quoted(&placed.reason)
-                )
+                let matrix = ctx.generation.as_deref().map(Generation::matrix);
+                let reason = placed.reason.with(&placed.members.fleet, matrix).to_string();
+                let (name, version, reason) = (quoted(&server.name), quoted(&server.version), quoted(&reason));
+                format!("server={name}; version={version}; tier={}; reason={reason}", placed.tier)
             }
             (None, None) => "refused=unknown".to_string(),
         };
@@ -159,7 +159,7 @@ impl State {
     }
 
     /// The version that records in this request's answer are brought to, if they are.
-    pub(crate) fn client_version(&self, ctx: &Ctx) -> Option<crate::contract::Version> {
+    pub(crate) fn client_version(&self, ctx: &Ctx) -> Option<Version> {
         let acts = ctx.mode == Mode::Enforce && ctx.rule.is_some();
         let id = self.config.record.client_version.as_ref().filter(|_| acts)?;
         ctx.generation.as_ref()?.version(id)
@@ -170,15 +170,16 @@ impl State {
         &self,
         ctx: &mut Ctx,
         record: Bytes,
-        client: crate::contract::Version,
+        client: Version,
     ) -> Result<Option<Bytes>, Refusal> {
         let Some(generation) = ctx.generation.clone() else { return Ok(None) };
         let carry = self.carry_of(ctx);
         let target = Target::Client(client);
-        let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Server).await? else {
+        let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Server).await?
+        else {
             return Ok(None);
         };
-        if let Some(session) = &ctx.session {
+        if let Some(session) = ctx.session.as_ref().filter(|_| self.carrier.comes_back()) {
             let writer = ctx.placed.as_ref().map(|placed| placed.server().name.clone());
             self.note(session, generation.manifest().id(client), writer.as_deref(), translation.carry.into());
         }
@@ -186,7 +187,12 @@ impl State {
     }
 
     /// Answers with a problem document.
-    pub(crate) async fn write_problem(&self, ctx: &Ctx, session: &mut Session, refusal: &Refusal) -> pingora::Result<()> {
+    pub(crate) async fn write_problem(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        refusal: &Refusal,
+    ) -> pingora::Result<()> {
         let document = refusal.json();
         let mut head = ResponseHeader::build(refusal.kind.status(), Some(6))?;
         head.insert_header(CONTENT_TYPE, "application/problem+json")?;

@@ -13,7 +13,8 @@ pub(crate) fn decode(value: &[u8], encoding: Encoding) -> Option<Bytes> {
         Encoding::Json => Some(Bytes::copy_from_slice(value)),
         Encoding::Base64 => STANDARD.decode(value).ok().map(Bytes::from),
         Encoding::Base64url => {
-            let unpadded = value.trim_ascii_end().strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
+            let unpadded =
+                value.trim_ascii_end().strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
             URL_SAFE_NO_PAD.decode(unpadded).ok().map(Bytes::from)
         }
     }

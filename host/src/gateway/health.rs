@@ -49,7 +49,8 @@ pub(crate) async fn watch(state: Arc<State>) {
 async fn alive(address: &str, path: Option<&str>) -> io::Result<bool> {
     let mut stream = TcpStream::connect(address).await?;
     let Some(path) = path else { return Ok(true) };
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: unskew-health\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: unskew-health\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut status = [0; 12]; // HTTP/1.1 200
     stream.read_exact(&mut status).await?;

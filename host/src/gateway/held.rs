@@ -15,7 +15,7 @@ use pingora::proxy::subrequest::pipe::{InputBodyType, pipe_subrequest};
 use pingora::proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::pointer::{Pointer, splice};
+use super::pointer::{Lost, Pointer, splice};
 use super::problem::{Refusal, Refused};
 use super::request::Ctx;
 use super::state::{Carrier, State};
@@ -82,7 +82,9 @@ impl State {
                 return Err(failed.error);
             }
             if failed.error.etype() == &TOO_LARGE {
-                let detail = format!("the answer is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)");
+                let detail = format!(
+                    "the answer is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
+                );
                 return self.refuse_answer(session, ctx, Refusal::new(Refused::BadAnswer, detail)).await;
             }
             // Its context is there when its last task is.
@@ -131,14 +133,18 @@ impl State {
     async fn for_clients(&self, ctx: &mut Ctx, head: &ResponseHeader, body: Bytes) -> Result<Bytes, Refusal> {
         let (Some(pointer), Some(client)) = (self.held_pointer(), self.client_version(ctx)) else { return Ok(body) };
         // A server's own error is no record, and neither is what we can't read.
-        let problem = head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/problem"));
+        let problem =
+            head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/problem"));
         if body.is_empty() || problem || !head.status.is_success() || head.headers.contains_key(CONTENT_ENCODING) {
             return Ok(body);
         }
         let place = match pointer.find(&body) {
             Ok(place) => place,
-            Err(super::pointer::Lost::NotJson) if ctx.is_opaque_refused() => {
-                return Err(Refusal::new(Refused::BadAnswer, "the body is no JSON, and the pack says opaque = \"refuse\""));
+            Err(Lost::NotJson) if ctx.is_opaque_refused() => {
+                return Err(Refusal::new(
+                    Refused::BadAnswer,
+                    "the body is no JSON, and the pack says opaque = \"refuse\"",
+                ));
             }
             Err(_) => return Ok(body),
         };
@@ -157,7 +163,9 @@ impl State {
     /// Where records stand in answers that are translated for clients.
     fn held_pointer(&self) -> Option<&Pointer> {
         match &self.carrier {
-            Carrier::Body { response: Some(pointer), .. } if self.config.record.client_version.is_some() => Some(pointer),
+            Carrier::Body { response: Some(pointer), .. } if self.config.record.client_version.is_some() => {
+                Some(pointer)
+            }
             Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
         }
     }

@@ -34,7 +34,11 @@ impl Accepting {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn new(state: Arc<State>, listener: std::net::TcpListener, stop: watch::Receiver<bool>) -> io::Result<Accepting> {
+    pub(crate) fn new(
+        state: Arc<State>,
+        listener: std::net::TcpListener,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<Accepting> {
         let retries = usize::try_from(state.config.policy.retries).unwrap_or(usize::MAX);
         let conf = ServerConf { max_retries: retries.saturating_add(1), ..ServerConf::default() };
         let drain = Duration::from_millis(state.config.timeouts.drain_ms);

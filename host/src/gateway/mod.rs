@@ -48,9 +48,12 @@ pub struct Gateway {
     store_address: Option<SocketAddr>,
     stopping: watch::Sender<bool>,
     finished: watch::Receiver<bool>,
-    /// Taken when it is shut down, which must not wait: the handle may be dropped on another runtime's thread.
-    threads: Option<tokio::runtime::Runtime>,
+    threads: Threads,
 }
+
+/// The gateway's own threads. They end without being waited for: a gateway may be dropped on a thread of another
+/// runtime, where waiting is forbidden.
+struct Threads(Option<tokio::runtime::Runtime>);
 
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,32 +95,27 @@ impl Gateway {
         let listener = bind(&config.listen)?;
         let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
         let (store, front) = open_store(&config, store)?;
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(if config.threads == 0 { cores() } else { config.threads })
-            .thread_name("unskew-gateway")
-            .enable_all()
-            .build()
-            .map_err(StartError::Threads)?;
+        let (threads, spawner) = Threads::start(config.threads).map_err(StartError::Threads)?;
         let state = Arc::new(State::new(config, runtime, store)?);
         first_pack(&state)?;
         let (stopping, stop) = watch::channel(false);
         let (done, finished) = watch::channel(false);
-        let _entered = threads.enter();
+        let entered = spawner.enter();
         let store_address = match front {
             Some((memory, listener)) => Some(front::open(memory, listener, stop.clone())?),
             None => None,
         };
-        threads.spawn(health::watch(state.clone()));
-        threads.spawn(reload::watch(state.clone()));
+        spawner.spawn(health::watch(state.clone()));
+        spawner.spawn(reload::watch(state.clone()));
         let accepting = listen::Accepting::new(state.clone(), listener, stop)
             .map_err(|reason| not_listening(&address.to_string(), reason))?;
-        threads.spawn(async move {
+        spawner.spawn(async move {
             accepting.run().await;
             done.send_replace(true);
         });
         tracing::info!(%address, "gateway listens");
-        drop(_entered);
-        Ok(Gateway { state, address, store_address, stopping, finished, threads: Some(threads) })
+        drop(entered);
+        Ok(Gateway { state, address, store_address, stopping, finished, threads })
     }
 
     /// Where it listens.
@@ -149,7 +147,8 @@ impl Gateway {
     /// The servers by name, and whether each is healthy.
     pub fn health(&self) -> Vec<(String, bool)> {
         let members = self.state.members();
-        let named = |(index, server): (usize, &crate::fleet::Server)| (server.name.clone(), members.fleet.is_healthy(index));
+        let named =
+            |(index, server): (usize, &crate::fleet::Server)| (server.name.clone(), members.fleet.is_healthy(index));
         members.fleet.servers().iter().enumerate().map(named).collect()
     }
 
@@ -157,8 +156,9 @@ impl Gateway {
     ///
     /// # Errors
     /// If they are no fleet; the old ones stay.
-    pub fn set_servers(&self, servers: &[ServerEntry]) -> Result<(), FleetError> {
-        self.state.set_servers(servers)
+    pub fn set_servers(&self, servers: &[ServerEntry]) -> Result<(), StartError> {
+        Config { servers: servers.to_vec(), ..self.state.config.clone() }.check()?;
+        Ok(self.state.set_servers(servers)?)
     }
 
     /// Loads the configuration's pack again, as SIGHUP does. Takes CPU time: call it off the request path.
@@ -175,25 +175,32 @@ impl Gateway {
     }
 
     /// Stops taking connections, lets requests finish for at most `timeouts.drain_ms`, and ends.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.stopping.send_replace(true);
-        // An error means that the accepting task is gone, which is as good.
-        let _ = self.finished.wait_for(|finished| *finished).await;
-        self.end();
+        let mut finished = self.finished.clone();
+        listen::stopped(&mut finished).await;
+        drop(self.threads);
         tracing::info!(address = %self.address, "gateway has stopped");
-    }
-
-    fn end(&mut self) {
-        self.stopping.send_replace(true);
-        if let Some(threads) = self.threads.take() {
-            threads.shutdown_background();
-        }
     }
 }
 
-impl Drop for Gateway {
+impl Threads {
+    fn start(count: usize) -> std::io::Result<(Threads, tokio::runtime::Handle)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(if count == 0 { cores() } else { count })
+            .thread_name("unskew-gateway")
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok((Threads(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Threads {
     fn drop(&mut self) {
-        self.end();
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -66,7 +66,8 @@ impl Pattern {
 
     /// The text of a captured segment, as it stands in the path.
     pub(crate) fn capture<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
-        let index = self.segments.iter().position(|segment| matches!(segment, Segment::Named(known) if known == name))?;
+        let index =
+            self.segments.iter().position(|segment| matches!(segment, Segment::Named(known) if known == name))?;
         path.strip_prefix('/')?.split('/').nth(index)
     }
 }

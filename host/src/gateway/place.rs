@@ -5,17 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec;
-use super::pointer::splice;
+use super::pointer::{Lost, splice};
 use super::problem::{Owner, Refusal, Refused};
 use super::request::{Body, Ctx, Placed, RecordPlace};
 use super::session::Kind;
 use super::state::{Carrier, Members, State};
 use super::translate::{Found, Target};
+use crate::contract::Version;
 use crate::fleet::Fleet;
 use crate::generation::Generation;
+use crate::limits::{Mode, OnFailure};
 use crate::matrix::Matrix;
 use crate::router::{Ask, Decision, Held, Load, Tier, route};
-use crate::limits::{Mode, OnFailure};
 use crate::store::{CasOutcome, Stored};
 
 impl State {
@@ -28,7 +29,10 @@ impl State {
         match (ctx.mode, ctx.generation.clone()) {
             (Mode::Enforce, Some(generation)) if ruled => self.place_by_rules(ctx, &members, &fleet, &generation).await,
             (Mode::Enforce, None) if ruled && self.config.pack.is_some() && self.failure.load == OnFailure::Closed => {
-                Err(Refusal::new(Refused::NoRules, "no rule pack could be loaded, and policy.on_load_failure is \"closed\""))
+                Err(Refusal::new(
+                    Refused::NoRules,
+                    "no rule pack could be loaded, and policy.on_load_failure is \"closed\"",
+                ))
             }
             (Mode::Observe, Some(generation)) if ruled => {
                 self.observe(ctx, &members, &fleet, &generation).await;
@@ -69,7 +73,7 @@ impl State {
         if matches!(self.carrier, Carrier::Store { .. }) && self.store.is_some() && ctx.session.is_some() {
             return self.place_stored(ctx, members, fleet, generation).await;
         }
-        let held = self.held(ctx, generation).await?;
+        let held = self.held(ctx, fleet, generation).await?;
         let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
         let decision = generation.route(&ask, fleet);
         let tier = self.take(ctx, members, Some(generation.matrix()), decision)?;
@@ -93,7 +97,8 @@ impl State {
             }
             (RecordPlace::Header, _, Carrier::Header { name, encoding }) => {
                 let value = codec::encode(&translation.record, *encoding).ok_or_else(|| {
-                    let detail = format!("the translated record can't stand in the header {name}: use an encoding of base64");
+                    let detail =
+                        format!("the translated record can't stand in the header {name}: use an encoding of base64");
                     Refusal::new(Refused::BadRecord, detail)
                 })?;
                 placed.header = Some(value);
@@ -121,20 +126,26 @@ impl State {
             let stored = self.stored(ctx).await?;
             let entry = self.directory.get(&session);
             let held = match &stored {
-                Some(stored) => match self.detect(generation, &stored.bytes, entry.as_ref(), Owner::Store).await? {
-                    Found::Known(held) => Some(held),
-                    Found::Passes => None,
-                },
+                Some(stored) => {
+                    match self.detect(generation, &stored.bytes, (entry.as_ref(), fleet), Owner::Store).await? {
+                        Found::Known(held) => Some(held),
+                        Found::Passes => None,
+                    }
+                }
                 None => None,
             };
-            if stored.is_none() && ctx.kind() != Some(Kind::Create) && entry.is_some_and(|entry| !entry.carry.is_empty()) {
+            if stored.is_none()
+                && ctx.kind() != Some(Kind::Create)
+                && entry.is_some_and(|entry| !entry.carry.is_empty())
+            {
                 self.directory.forget(&session); // a carry lives no longer than its record
             }
             let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
             let tier = self.take(ctx, members, Some(generation.matrix()), generation.route(&ask, fleet))?;
             let Some(stored) = stored else { return Ok(()) };
             ctx.seen = Some(stored.tag.clone());
-            let (Some(held), true, Some(version)) = (held, tier.translates(), self.version_of_server(ctx, generation)) else {
+            let (Some(held), true, Some(version)) = (held, tier.translates(), self.version_of_server(ctx, generation))
+            else {
                 return Ok(());
             };
             let carry = self.carry_of(ctx);
@@ -159,7 +170,10 @@ impl State {
                 }
             }
         }
-        let detail = format!("the record was written by others {} times while it was being rewritten: try again", self.config.policy.retries + 1);
+        let detail = format!(
+            "the record was written by others {} times while it was being rewritten: try again",
+            self.config.policy.retries + 1
+        );
         Err(Refusal::new(Refused::Race, detail))
     }
 
@@ -169,13 +183,13 @@ impl State {
         let held = match stored {
             Ok(Some(stored)) => {
                 let entry = ctx.session.as_ref().and_then(|session| self.directory.get(session));
-                match self.detect(generation, &stored.bytes, entry.as_ref(), Owner::Store).await {
+                match self.detect(generation, &stored.bytes, (entry.as_ref(), fleet), Owner::Store).await {
                     Ok(Found::Known(held)) => Ok(Some(held)),
                     Ok(Found::Passes) => Ok(None),
                     Err(refusal) => Err(refusal),
                 }
             }
-            Ok(None) => self.held(ctx, generation).await,
+            Ok(None) => self.held(ctx, fleet, generation).await,
             Err(refusal) => Err(refusal),
         };
         let Ok(held) = held else { return self.counters.would_refuse.one() };
@@ -189,16 +203,16 @@ impl State {
 
     /// What is known about the record before a server is chosen: the record itself decides where it can be seen, else
     /// the directory's writer does.
-    async fn held(&self, ctx: &Ctx, generation: &Arc<Generation>) -> Result<Option<Held>, Refusal> {
+    async fn held(&self, ctx: &Ctx, fleet: &Fleet, generation: &Arc<Generation>) -> Result<Option<Held>, Refusal> {
         if let Some(record) = &ctx.record {
-            return match self.detect(generation, &record.bytes, ctx.entry.as_ref(), Owner::Client).await? {
+            return match self.detect(generation, &record.bytes, (ctx.entry.as_ref(), fleet), Owner::Client).await? {
                 Found::Known(held) => Ok(Some(held)),
                 Found::Passes => Ok(None),
             };
         }
         Ok(ctx.entry.as_ref().and_then(|entry| {
             let version = generation.version(&entry.version)?;
-            let writer = entry.writer.as_ref().and_then(|name| self.members().fleet.index(name));
+            let writer = entry.writer.as_ref().and_then(|name| fleet.index(name));
             Some(Held { version, carry: !entry.carry.is_empty(), writer })
         }))
     }
@@ -211,17 +225,18 @@ impl State {
         matrix: Option<&Matrix>,
         decision: Decision,
     ) -> Result<Tier, Refusal> {
-        let reason = decision.reason().with(&members.fleet, matrix).to_string();
         match decision {
-            Decision::Route { server, tier, .. } => {
+            Decision::Route { server, tier, reason } => {
                 ctx.placed = Some(Placed::new(members.clone(), server, tier, reason));
                 Ok(tier)
             }
-            Decision::Refuse { .. } => Err(Refusal::new(Refused::NoServer, reason)),
+            Decision::Refuse { reason } => {
+                Err(Refusal::new(Refused::NoServer, reason.with(&members.fleet, matrix).to_string()))
+            }
         }
     }
 
-    fn version_of_server(&self, ctx: &Ctx, generation: &Generation) -> Option<crate::contract::Version> {
+    fn version_of_server(&self, ctx: &Ctx, generation: &Generation) -> Option<Version> {
         ctx.placed.as_ref().and_then(|placed| generation.version(&placed.server().version))
     }
 
@@ -233,23 +248,29 @@ impl State {
 
     /// A body that was collected while it streamed, made readable for its server.
     pub(crate) async fn translate_streamed(&self, ctx: &mut Ctx, body: Bytes) -> Result<Bytes, Refusal> {
-        let (Some(generation), Carrier::Body { request: Some(pointer), .. }) = (ctx.generation.clone(), &self.carrier) else {
+        let (Some(generation), Carrier::Body { request: Some(pointer), .. }) = (ctx.generation.clone(), &self.carrier)
+        else {
             return Ok(body);
         };
-        let Some((server, version)) = ctx.placed.as_ref().and_then(|placed| Some((placed.server().clone(), placed.streams_to?)))
+        let Some((server, version)) =
+            ctx.placed.as_ref().and_then(|placed| Some((placed.server().clone(), placed.streams_to?)))
         else {
             return Ok(body);
         };
         let place = match pointer.find(&body) {
             Ok(place) => place,
-            Err(super::pointer::Lost::NotJson) if ctx.is_opaque_refused() => {
-                return Err(Refusal::new(Refused::BadRecord, "the body is no JSON, and the pack says opaque = \"refuse\""));
+            Err(Lost::NotJson) if ctx.is_opaque_refused() => {
+                return Err(Refusal::new(
+                    Refused::BadRecord,
+                    "the body is no JSON, and the pack says opaque = \"refuse\"",
+                ));
             }
             Err(_) => return Ok(body),
         };
         let (record, carry) = (body.slice(place.clone()), ctx.carry());
         let target = Target::Server(&server, version);
-        let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Client).await? else {
+        let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Client).await?
+        else {
             return Ok(body);
         };
         if let Some(session) = &ctx.session {

@@ -213,13 +213,22 @@ mod tests {
         assert_eq!(document["status"], 502);
         assert!(document["detail"].as_str().unwrap().starts_with("step 1→2, op 3 at /a"));
         let status = refusal.proxy_status();
-        assert!(status.starts_with("unskew; error=proxy_internal_error; details=\"step 1->2, op 3 at /a: "), "{status}");
+        assert!(
+            status.starts_with("unskew; error=proxy_internal_error; details=\"step 1->2, op 3 at /a: "),
+            "{status}"
+        );
         assert!(status.is_ascii() && status.contains("\\\"null\\\""), "{status}");
     }
 
     #[test]
     fn a_record_that_is_too_large_is_the_clients_affair_only_if_it_is_the_clients() {
-        let fault = |kind| Fault { kind, op: String::new(), place: String::new(), expected: String::new(), found: String::new() };
+        let fault = |kind| Fault {
+            kind,
+            op: String::new(),
+            place: String::new(),
+            expected: String::new(),
+            found: String::new(),
+        };
         let error = CallError::Fault(fault(FaultKind::TooLarge));
         assert_eq!(Refusal::of_call(&error, Owner::Client).kind.status(), 413);
         assert_eq!(Refusal::of_call(&error, Owner::Store).kind.status(), 502);

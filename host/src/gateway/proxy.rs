@@ -58,7 +58,9 @@ impl ProxyHttp for Gate {
         if let Body::Streams { read_before, collected } = &mut ctx.body {
             *collected = BytesMut::from(&read_before[..]);
         }
-        let address = ctx.placed.as_ref().map(|placed| placed.server().address.clone()).unwrap_or_default();
+        let Some(address) = ctx.placed.as_ref().map(|placed| placed.members.address(placed.server)) else {
+            return refuse(ctx, Refusal::new(Refused::Internal, "no server was chosen"));
+        };
         let timeouts = &self.0.config.timeouts;
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.options.connection_timeout = Some(Duration::from_millis(timeouts.connect_ms));
@@ -66,7 +68,13 @@ impl ProxyHttp for Gate {
         Ok(Box::new(peer))
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
         if let Some(placed) = ctx.placed.take() {
             let name = placed.server().name.clone();
             tracing::warn!(server = %name, error = %e.etype().as_str(), "server can't be reached, another one is tried");
@@ -83,7 +91,8 @@ impl ProxyHttp for Gate {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let forged: Vec<HeaderName> = request.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
+        let forged: Vec<HeaderName> =
+            request.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
         for name in forged {
             request.remove_header(&name);
         }
@@ -134,7 +143,9 @@ impl ProxyHttp for Gate {
                 let Body::Streams { collected, .. } = &mut ctx.body else { return Ok(()) };
                 if streams_to.is_some() && collected_bytes > limit {
                     if self.0.failure.call == OnFailure::Closed {
-                        let detail = format!("the body is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)");
+                        let detail = format!(
+                            "the body is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
+                        );
                         return refuse(ctx, Refusal::new(Refused::RecordTooLarge, detail));
                     }
                     self.0.counters.passed_open.one();
@@ -156,7 +167,12 @@ impl ProxyHttp for Gate {
         Ok(())
     }
 
-    async fn response_filter(&self, _session: &mut Session, head: &mut ResponseHeader, ctx: &mut Ctx) -> pingora::Result<()> {
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
         self.0.read_head(ctx, head).await.or_else(|refusal| refuse(ctx, refusal))
     }
 
@@ -172,11 +188,17 @@ impl ProxyHttp for Gate {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        if is_client_gone(e) {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let refusal = ctx.refusal.get_or_insert_with(|| Refusal::new(failure(e), e.etype().as_str())).clone();
         let counters = &self.0.counters;
-        if refusal.kind.is_failure() { counters.failed.one() } else { counters.refused.one() }
-        let client_is_gone = *e.esource() == ErrorSource::Downstream;
-        if !client_is_gone && session.response_written().is_none() {
+        if refusal.kind.is_failure() {
+            counters.failed.one()
+        } else {
+            counters.refused.one()
+        }
+        if session.response_written().is_none() {
             session.set_keepalive(None); // the request's body may not have been read
             if self.0.write_problem(ctx, session, &refusal).await.is_err() {
                 tracing::debug!("client is gone");
@@ -185,7 +207,10 @@ impl ProxyHttp for Gate {
         FailToProxy { error_code: refusal.kind.status().as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
+        if e.is_none() {
+            self.0.read_body(ctx, None, true); // where the end of the body came without a piece
+        }
         let left = session.subrequest_ctx.as_ref().and_then(|shared| shared.user_ctx()?.downcast_ref::<Slot>());
         if let Some(slot) = left {
             slot.leave(std::mem::replace(ctx, Ctx::new(&self.0)));
@@ -210,7 +235,21 @@ fn failure(error: &Error) -> Refused {
         ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError => {
             Refused::Unreachable
         }
-        _ if *error.esource() == ErrorSource::Upstream => Refused::BrokenAnswer,
-        _ => Refused::Internal,
+        _ => match error.esource() {
+            ErrorSource::Upstream => Refused::BrokenAnswer,
+            ErrorSource::Downstream => Refused::BadBody, // framed wrongly
+            ErrorSource::Internal | ErrorSource::Unset => Refused::Internal,
+        },
     }
+}
+
+fn is_client_gone(error: &Error) -> bool {
+    let gone = [
+        ErrorType::ReadError,
+        ErrorType::WriteError,
+        ErrorType::ConnectionClosed,
+        ErrorType::ReadTimedout,
+        ErrorType::WriteTimedout,
+    ];
+    *error.esource() == ErrorSource::Downstream && gone.contains(error.etype())
 }

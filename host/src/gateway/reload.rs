@@ -87,7 +87,8 @@ pub(crate) fn objected(name: &str, message: String) -> LoadError {
 
 fn swap(state: &State, path: &Path) -> Result<Arc<Generation>, LoadError> {
     let pack = Pack::from_file(path)?;
-    let inline = serde_json::from_slice::<serde_json::Value>(pack.json()).is_ok_and(|json| json["policy"]["carry"] == "inline");
+    let inline =
+        serde_json::from_slice::<serde_json::Value>(pack.json()).is_ok_and(|json| json["policy"]["carry"] == "inline");
     if let Some(message) = inline.then(|| state.objection(CarryPlace::Inline)).flatten() {
         return Err(objected(pack.name(), message));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use pingora::Error;
 use pingora::proxy::Session;
 
 use super::codec;
@@ -17,8 +18,8 @@ use crate::contract::{Counts, Outlook, Version};
 use crate::directory::Entry;
 use crate::fleet::{Fleet, Server};
 use crate::generation::Generation;
-use crate::router::Tier;
 use crate::limits::Mode;
+use crate::router::{Reason, Tier};
 use crate::store::Tag;
 
 /// Pingora keeps this much of a request's body to send it again; a longer body can't be read before its server is
@@ -81,7 +82,7 @@ pub(crate) struct Placed {
     pub(crate) members: Arc<Members>,
     pub(crate) server: usize,
     pub(crate) tier: Tier,
-    pub(crate) reason: String,
+    pub(crate) reason: Reason,
     pub(crate) body: Option<Bytes>,
     pub(crate) header: Option<HeaderValue>,
     /// The version that a body is brought to while it streams.
@@ -90,7 +91,7 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    pub(crate) fn new(members: Arc<Members>, server: usize, tier: Tier, reason: String) -> Placed {
+    pub(crate) fn new(members: Arc<Members>, server: usize, tier: Tier, reason: Reason) -> Placed {
         let in_flight = InFlight::new(&members, server);
         Placed { members, server, tier, reason, body: None, header: None, streams_to: None, _in_flight: in_flight }
     }
@@ -141,7 +142,11 @@ impl Ctx {
 
     /// Finds out what the request is about: its rule, its session, and the record that it brings, as far as these can
     /// be known before a server is chosen.
-    pub(crate) async fn gather(&mut self, state: &State, session: &mut Session) -> pingora::Result<Result<(), Refusal>> {
+    pub(crate) async fn gather(
+        &mut self,
+        state: &State,
+        session: &mut Session,
+    ) -> pingora::Result<Result<(), Refusal>> {
         state.counters.requests.one();
         if self.mode == Mode::Off {
             return Ok(Ok(()));
@@ -218,7 +223,9 @@ impl Ctx {
             return Ok(if refused { Err(refusal()) } else { Ok(()) });
         }
         let too_deep = || {
-            let detail = format!("the session id stands in a body above {REPLAY_BYTES} bytes: send it in the path, a header or a cookie");
+            let detail = format!(
+                "the session id stands in a body above {REPLAY_BYTES} bytes: send it in the path, a header or a cookie"
+            );
             Ok(Err(Refusal::new(Refused::IdTooDeep, detail)))
         };
         if length.is_some_and(|length| length > REPLAY_BYTES) {
@@ -226,12 +233,12 @@ impl Ctx {
             return if id.is_some() { too_deep() } else { Ok(Ok(())) };
         }
         if session.req_header().headers.contains_key(EXPECT) {
-            session.as_downstream_mut().write_continue_response().await?;
+            session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)?;
         }
         let downstream = session.as_downstream_mut();
         downstream.enable_retry_buffering();
         let mut read = BytesMut::new();
-        while let Some(piece) = downstream.read_request_body().await? {
+        while let Some(piece) = downstream.read_request_body().await.map_err(Error::into_down)? {
             read.extend_from_slice(&piece);
             if downstream.retry_buffer_truncated() {
                 // Only a chunked body gets here, and one that is not at its end: its last chunk is a read of its own.

@@ -54,7 +54,8 @@ impl Rules {
     /// Compiles rules that `Config::check` has passed; rules that don't parse are left out.
     pub(crate) fn new(config: &Config) -> Rules {
         let kinds = [(Kind::End, &config.ends), (Kind::Create, &config.creates), (Kind::Join, &config.joins)];
-        let rules = kinds.into_iter().flat_map(|(kind, rules)| rules.iter().filter_map(move |rule| compile(kind, rule)));
+        let rules =
+            kinds.into_iter().flat_map(|(kind, rules)| rules.iter().filter_map(move |rule| compile(kind, rule)));
         Rules { rules: rules.collect() }
     }
 
@@ -155,7 +156,12 @@ mod tests {
         Rules::new(&toml::from_str::<Config>(text).unwrap())
     }
 
-    fn id(rules: &Rules, method: &str, path: &str, headers: &[(&'static str, &'static str)]) -> Option<(Kind, Option<String>)> {
+    fn id(
+        rules: &Rules,
+        method: &str,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Option<(Kind, Option<String>)> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let mut map = HeaderMap::new();
         for (name, value) in headers {

@@ -1,5 +1,6 @@
 //! What all requests of one gateway share: rules, fleet, store, directory, mode and counters.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use crate::contract::{CarryPlace, Fidelity};
 use crate::directory::{Directory, DirectoryLimits};
 use crate::fleet::{Fleet, FleetError, Server};
 use crate::generation::Generation;
+use crate::limits::{FailurePolicy, Mode, OnFailure};
 use crate::offload::Offload;
 use crate::router::{RoutePolicy, Selection};
-use crate::limits::{FailurePolicy, Mode, OnFailure};
 use crate::runtime::Runtime;
 use crate::store::Store;
 
@@ -54,12 +55,19 @@ impl Carrier {
     fn meets_clients(&self) -> bool {
         matches!(self, Carrier::Body { .. } | Carrier::Header { .. })
     }
+
+    /// Whether clients bring back the records that they were given.
+    pub(crate) fn comes_back(&self) -> bool {
+        matches!(self, Carrier::Body { request: Some(_), .. } | Carrier::Header { .. })
+    }
 }
 
 /// A snapshot of the servers with the requests that are on their way to each.
 pub(crate) struct Members {
     pub(crate) fleet: Fleet,
     pub(crate) in_flight: Arc<[AtomicU32]>,
+    /// By index of the server; parsed once, because every request needs one.
+    addresses: Arc<[SocketAddr]>,
 }
 
 impl State {
@@ -121,7 +129,8 @@ impl State {
         self.publish(|old| {
             let health = |index: usize| {
                 let server = &fleet.servers()[index];
-                let before = old.fleet.index(&server.name).filter(|at| old.fleet.servers()[*at].address == server.address);
+                let before =
+                    old.fleet.index(&server.name).filter(|at| old.fleet.servers()[*at].address == server.address);
                 before.is_none_or(|at| old.fleet.is_healthy(at))
             };
             Members::new(fleet.with_health(health))
@@ -134,7 +143,11 @@ impl State {
         self.publish(|old| {
             let found = old.fleet.index(name);
             let health = |index| if Some(index) == found { healthy } else { old.fleet.is_healthy(index) };
-            Members { fleet: old.fleet.with_health(health), in_flight: old.in_flight.clone() }
+            Members {
+                fleet: old.fleet.with_health(health),
+                in_flight: old.in_flight.clone(),
+                addresses: old.addresses.clone(),
+            }
         });
     }
 
@@ -189,7 +202,14 @@ impl State {
 impl Members {
     fn new(fleet: Fleet) -> Members {
         let in_flight = fleet.servers().iter().map(|_| AtomicU32::new(0)).collect();
-        Members { fleet, in_flight }
+        // `Config::check` has parsed them all; one that doesn't parse is one that nobody reaches.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let addresses = fleet.servers().iter().map(|server| server.address.parse().unwrap_or(nowhere)).collect();
+        Members { fleet, in_flight, addresses }
+    }
+
+    pub(crate) fn address(&self, server: usize) -> SocketAddr {
+        self.addresses[server]
     }
 }
 

@@ -11,7 +11,7 @@ use super::state::State;
 use crate::contract::{Counts, Fidelity, Normalized, Outlook, Translation, Version};
 use crate::directory::Entry;
 use crate::error::{CallError, FaultKind};
-use crate::fleet::Server;
+use crate::fleet::{Fleet, Server};
 use crate::generation::Generation;
 use crate::router::Held;
 
@@ -24,12 +24,12 @@ pub(crate) enum Found {
 }
 
 impl State {
-    /// What a record is. `entry` is what the directory knows about its session.
+    /// What a record is. `entry` is what the directory knows about its session, `fleet` what its writer is sought in.
     pub(crate) async fn detect(
         &self,
         generation: &Arc<Generation>,
         record: &Bytes,
-        entry: Option<&Entry>,
+        (entry, fleet): (Option<&Entry>, &Fleet),
         owner: Owner,
     ) -> Result<Found, Refusal> {
         let (pinned, bytes) = (generation.clone(), record.clone());
@@ -38,7 +38,7 @@ impl State {
             Ok(detection) => {
                 let id = generation.manifest().id(detection.version);
                 let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
-                let writer = entry.and_then(|entry| self.members().fleet.index(entry.writer.as_ref()?));
+                let writer = entry.and_then(|entry| fleet.index(entry.writer.as_ref()?));
                 Ok(Found::Known(Held { version: detection.version, carry: carry || detection.inline_carry, writer }))
             }
             Err(error) => {
@@ -89,7 +89,10 @@ impl State {
         let verdict = generation.judge(found, to);
         if verdict.fidelity > self.max_loss() {
             let (from, to) = (generation.manifest().id(found), generation.manifest().id(to));
-            let detail = format!("a record of version {from} can be had for version {to} only {}: {}", verdict.fidelity, verdict.reason);
+            let detail = format!(
+                "a record of version {from} can be had for version {to} only {}: {}",
+                verdict.fidelity, verdict.reason
+            );
             return Err(Refusal::new(Refused::NoServer, detail));
         }
         self.keepable(ctx, &translation, owner)?;
@@ -133,7 +136,8 @@ impl State {
 
     /// A carry needs a session to be kept under; where there is none, its values would be lost without a word.
     fn keepable(&self, ctx: &Ctx, translation: &Translation, owner: Owner) -> Result<(), Refusal> {
-        if translation.carry.is_empty() || ctx.session.is_some() || self.max_loss() >= Fidelity::Lossy {
+        let stays = owner == Owner::Server && !self.carrier.comes_back(); // the server keeps what clients don't see
+        if translation.carry.is_empty() || ctx.session.is_some() || stays || self.max_loss() >= Fidelity::Lossy {
             return Ok(());
         }
         let kind = match owner {
@@ -180,7 +184,8 @@ impl Target<'_> {
             Target::Server(server, version) => {
                 let id = generation.manifest().id(found);
                 let by_pack = generation.manifest().versions.get(version.index());
-                let reads = server.reads.iter().any(|read| read == id) || by_pack.is_some_and(|info| info.reads.contains(&found));
+                let reads = server.reads.iter().any(|read| read == id)
+                    || by_pack.is_some_and(|info| info.reads.contains(&found));
                 reads && carry.is_empty()
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::gateway::{Gateway, StartError};
+use crate::gateway::Gateway;
 use crate::{MemoryStore, Runtime};
 
 use super::RehearsalError;
@@ -129,7 +129,7 @@ impl Lane {
         }
         self.slots = slots;
         let entries = entries(scenario, &self.slots);
-        self.gateway.set_servers(&entries).map_err(StartError::from)?;
+        self.gateway.set_servers(&entries)?;
         for slot in replaced.into_iter().chain(old) {
             slot.server.drain(DRAIN);
         }

@@ -1,0 +1,13 @@
+//! The gateway over real sockets: every test starts its own servers and gateways on ephemeral ports.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod answers;
+mod bodies;
+mod config;
+mod headers;
+mod modes;
+mod reload;
+mod routing;
+mod store;

@@ -1,0 +1,131 @@
+//! Packs swapped while it serves.
+
+use std::path::PathBuf;
+
+use unskew::Runtime;
+use unskew::gateway::Gateway;
+
+use crate::support::*;
+
+const TEXT: &str = "[[join]]\nmatch = \"POST /sessions/{id}/join\"\n[record.body]\nrequest = \"\"\n";
+const NEW: &str = "{\"session_id\":\"s\",\"bitrate\":3000,\"schema\":2}";
+const OLD: &str = "{\"sid\":\"s\",\"legacy\":\"\"}";
+
+/// A folder of this test's own that goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("unskew-gateway-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn pack(&self) -> PathBuf {
+        self.0.join("pack.toml")
+    }
+
+    /// As deploy tools do: written beside, then renamed over.
+    fn write(&self, text: &str) {
+        std::fs::write(self.0.join("beside"), text).unwrap();
+        std::fs::rename(self.0.join("beside"), self.pack()).unwrap();
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn revised(revision: u32, restore: &str) -> String {
+    PACK.replace("revision = 1", &format!("revision = {revision}"))
+        .replace("restore = \"\"", &format!("restore = \"{restore}\""))
+}
+
+fn start(folder: &Folder, server: &Upstream, extra: &str) -> Result<Gateway, unskew::gateway::StartError> {
+    let mut config = config(&format!("{TEXT}{extra}"), &[server.entry("1")]);
+    config.pack = Some(folder.pack());
+    Gateway::start(config, Runtime::empty().unwrap(), None)
+}
+
+#[tokio::test]
+async fn a_changed_pack_is_swapped_in_and_no_request_fails() {
+    let folder = Folder::new("swap");
+    folder.write(&revised(1, ""));
+    let server = Upstream::echo().await;
+    let gateway = start(&folder, &server, "").unwrap();
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+    for revision in 2..6 {
+        folder.write(&revised(revision, &format!("r{revision}")));
+        let wanted = OLD.replace("\"legacy\":\"\"", &format!("\"legacy\":\"r{revision}\""));
+        let before = OLD.replace("\"legacy\":\"\"", &format!("\"legacy\":\"r{}\"", revision - 1)).replace("r1", "");
+        let mut tries = 0;
+        loop {
+            // Another session each time: what one session's carry holds is restored, and hides the new default.
+            tries += 1;
+            let reply = post(&gateway, &format!("/sessions/s{revision}-{tries}/join"), NEW).await.ok();
+            if reply.text() == wanted {
+                break;
+            }
+            assert_eq!(reply.text(), before, "either the old pack or the new one");
+            assert!(tries < 5000, "revision {revision} is never active");
+        }
+    }
+    assert_eq!((gateway.counts().swaps, gateway.counts().bad_packs), (5, 0));
+    assert_eq!((gateway.counts().refused, gateway.counts().failed), (0, 0));
+}
+
+#[tokio::test]
+async fn a_bad_pack_is_refused_and_the_old_one_serves_on() {
+    let folder = Folder::new("bad");
+    folder.write(&revised(5, ""));
+    let server = Upstream::echo().await;
+    let gateway = start(&folder, &server, "").unwrap();
+    folder.write("name = \"test\"\nrevision = 6\nthis is no pack");
+    until("the bad pack is refused", || gateway.counts().bad_packs >= 1).await;
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+    let error = gateway.reload().map(drop).unwrap_err().to_string();
+    assert!(error.contains("pack.toml:"), "{error}");
+    folder.write(&revised(6, "").replace("rename = \"/sid\"", "renam = \"/sid\""));
+    until("the one with a wrong op as well", || gateway.counts().bad_packs >= 3).await;
+    folder.write(&revised(4, "older"));
+    until("an older revision as well", || gateway.counts().bad_packs >= 4).await;
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+    assert_eq!(gateway.counts().swaps, 1);
+}
+
+#[tokio::test]
+async fn a_pack_that_lays_carries_before_clients_is_refused_when_it_comes_later() {
+    let folder = Folder::new("inline");
+    folder.write(&revised(1, ""));
+    let server = Upstream::echo().await;
+    let gateway = start(&folder, &server, "").unwrap();
+    folder.write(&revised(2, "").replace("[policy]", "[policy]\ncarry = \"inline\""));
+    until("it is refused", || gateway.counts().bad_packs == 1).await;
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+}
+
+#[tokio::test]
+async fn a_gateway_that_may_starts_without_a_pack_and_takes_it_when_it_comes() {
+    let folder = Folder::new("late");
+    folder.write("no pack at all");
+    let server = Upstream::echo().await;
+    let error = start(&folder, &server, "").map(drop).unwrap_err();
+    assert!(error.to_string().contains("pack.toml"), "{error}");
+    let gateway = start(&folder, &server, "[policy]\non_load_failure = \"open\"\n").unwrap();
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), NEW);
+    folder.write(&revised(1, ""));
+    until("the good pack is active", || gateway.counts().swaps == 1).await;
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+}
+
+#[tokio::test]
+async fn a_pack_swapped_into_the_runtime_is_seen_at_once() {
+    let server = Upstream::echo().await;
+    let runtime = Runtime::empty().unwrap();
+    let gateway = Gateway::start(config(TEXT, &[server.entry("1")]), runtime.clone(), None).unwrap();
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), NEW);
+    runtime.swap(&unskew::Pack::from_toml("test.toml", PACK).unwrap()).unwrap();
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+}
