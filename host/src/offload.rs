@@ -8,6 +8,14 @@ use tokio::sync::Semaphore;
 pub const INLINE_MAX_BYTES: usize = 64 << 10;
 
 /// Runs calls on small records in place and calls on large ones on blocking threads, at most so many at once.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let offload = unskew::Offload::new(2);
+/// let record = vec![b' '; 1 << 20];
+/// assert_eq!(offload.run(record.len(), move || record.len()).await, 1 << 20);
+/// # })
+/// ```
 #[derive(Clone, Debug)]
 pub struct Offload {
     lanes: Arc<Semaphore>,

@@ -62,6 +62,12 @@ impl Runtime {
 
     /// A runtime without rules: `generation()` is none until a pack is swapped in.
     ///
+    /// ```
+    /// let runtime = unskew::Runtime::empty()?;
+    /// assert_eq!(runtime.detect(b"{}"), Err(unskew::CallError::NoPack));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the sandbox can't be set up.
     pub fn empty() -> Result<Runtime, LoadError> {
@@ -69,6 +75,28 @@ impl Runtime {
     }
 
     /// A runtime with settings of one's own.
+    ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// use std::time::Duration;
+    /// use unskew::{Isolation, Limits, Runtime};
+    ///
+    /// let limits = Limits { cpu_base: Duration::from_millis(2), instances: 8, ..Limits::default() };
+    /// let runtime = Runtime::builder().limits(limits).isolation(Isolation::Fresh).pack(&pack).build()?;
+    /// assert_eq!(runtime.detect(br#"{"sessionId":"s1"}"#)?, "1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
@@ -80,6 +108,35 @@ impl Runtime {
 
     /// Loads a pack aside, runs its examples, and publishes it: later calls see it, running ones finish on theirs.
     /// A pack of the active digest changes nothing. Takes CPU time: call it off the request path.
+    ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// # use unskew::{Pack, Runtime};
+    /// let runtime = Runtime::new(&pack)?;
+    /// let pinned = runtime.generation().expect("a pack was loaded");
+    ///
+    /// let text = String::from_utf8(pack.json().to_vec())?.replace("3000", "9000");
+    /// let error = runtime.swap(&Pack::from_json("next.json", &text)?).unwrap_err();
+    /// assert!(error.to_string().contains("raise `revision` above 1"));
+    ///
+    /// let next = Pack::from_json("next.json", &text.replace(r#""revision":1"#, r#""revision":2"#))?;
+    /// runtime.swap(&next)?;
+    /// let record = runtime.translate(br#"{"sessionId":"s1"}"#, b"", "1", "2")?.record;
+    /// assert!(record.windows(4).any(|window| window == b"9000"));
+    /// assert_eq!(pinned.manifest().revision, 1); // who has pinned a generation stays on it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Every problem, the failing examples, or `LoadError::Revision`; what was active stays.
@@ -107,6 +164,28 @@ impl Runtime {
 
     /// Publishes the previous generation again, its instances still warm; a second roll-back undoes the first.
     ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// # use unskew::{Pack, Runtime};
+    /// # let json = String::from_utf8(pack.json().to_vec())?.replace(r#""revision":1"#, r#""revision":2"#);
+    /// # let next = Pack::from_json("next.json", &json)?;
+    /// let runtime = Runtime::new(&pack)?;
+    /// runtime.swap(&next)?;
+    /// assert_eq!(runtime.rollback()?.manifest().revision, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If there is none.
     pub fn rollback(&self) -> Result<Arc<Generation>, LoadError> {
@@ -130,6 +209,24 @@ impl Runtime {
 
     /// The id of the version that a record is of.
     ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// assert_eq!(runtime.detect(br#"{"session_id":"s1","schema":2}"#)?, "2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// A fault, or `CallError::NoPack`.
     pub fn detect(&self, record: &[u8]) -> Result<String, CallError> {
@@ -139,6 +236,27 @@ impl Runtime {
     }
 
     /// Writes a record of version `from` as one of version `to`.
+    ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// let old = br#"{"sessionId":"s1","score":1.50}"#;
+    /// let new = runtime.translate(old, b"", "1", "2")?;
+    /// assert_eq!(new.record, br#"{"session_id":"s1","score":1.50,"bitrate":3000,"schema":2}"#);
+    /// assert_eq!(runtime.translate(&new.record, &new.carry, "2", "1")?.record, old);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A fault, an unknown version id, or `CallError::NoPack`.
@@ -150,6 +268,26 @@ impl Runtime {
 
     /// Detects and translates in one crossing.
     ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// let record = br#"{"sessionId":"s1"}"#;
+    /// assert!(runtime.normalize(record, b"", "2")?.changed.is_some());
+    /// assert_eq!(runtime.normalize(record, b"", "1")?.changed, None); // already right
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// A fault, an unknown version id, or `CallError::NoPack`.
     pub fn normalize(&self, record: &[u8], carry: &[u8], to: &str) -> Result<Normalized, CallError> {
@@ -160,6 +298,25 @@ impl Runtime {
 
     /// How well a server of version `server` serves a record of version `held`.
     ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// assert_eq!(runtime.judge("1", "2")?.fidelity, unskew::Fidelity::Native);
+    /// assert_eq!(runtime.judge("2", "1")?.fidelity, unskew::Fidelity::Carried);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// An unknown version id, or `CallError::NoPack`.
     pub fn judge(&self, held: &str, server: &str) -> Result<Verdict, CallError> {
@@ -168,7 +325,27 @@ impl Runtime {
         Ok(generation.judge(held, server).clone())
     }
 
-    /// Every change that `translate` would make.
+    /// Every change that `translate` would make. Slow: for people.
+    ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// for change in runtime.explain(br#"{"sessionId":"s1"}"#, b"", "1", "2")? {
+    ///     println!("{} at {}: {:?} to {:?}", change.op, change.place, change.before, change.after);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A fault, an unknown version id, or `CallError::NoPack`.
@@ -179,6 +356,30 @@ impl Runtime {
     }
 
     /// Where a request goes, by the active generation; without one every healthy server is in one tier.
+    ///
+    /// ```
+    /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
+    /// #     name = "sessions"
+    /// #     revision = 1
+    /// #     version = [
+    /// #         { id = "1", marker = { path = "/schema", absent = true } },
+    /// #         { id = "2", marker = { path = "/schema", value = 2 }, reads = ["1", "2"] },
+    /// #     ]
+    /// #     step = [{ from = "1", to = "2", ops = [
+    /// #         { rename = "/sessionId", to = "session_id" },
+    /// #         { add = "/bitrate", value = 3000 },
+    /// #     ] }]
+    /// # "#)?;
+    /// use unskew::{Ask, Decision, Fleet, RoutePolicy, Server};
+    ///
+    /// let runtime = unskew::Runtime::new(&pack)?;
+    /// let fleet = Fleet::new(vec![Server::new("api-1", "10.0.0.1:80", "1")], RoutePolicy::default())?;
+    /// fleet.prepare(runtime.generation().as_deref().map(|generation| generation.matrix()));
+    /// let decision = runtime.route(&Ask::create(b"s1"), &fleet);
+    /// assert!(matches!(decision, Decision::Route { server: 0, .. }));
+    /// assert_eq!(decision.reason().to_string(), "unknown: picked by session");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn route(&self, ask: &Ask<'_>, fleet: &Fleet) -> Decision {
         match self.generation() {
             Some(generation) => generation.route(ask, fleet),
