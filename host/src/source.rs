@@ -110,7 +110,7 @@ impl TomlWalk<'_> {
                 None => self.json.push_str(&integer.value().to_string()),
             },
             Value::Float(float) if float.value().is_finite() => {
-                self.json.push_str(&written.replace('_', "").replace('+', ""));
+                self.json.push_str(&written.replace(['_', '+'], ""));
             }
             Value::Float(_) => {
                 self.problem(value, format!("{written} is no JSON number: write a finite one"));

@@ -164,11 +164,14 @@ fn allowed(tier: Tier, max_loss: Fidelity) -> bool {
     }
 }
 
+/// Members and the table over all of them.
+type Built = (Arc<[Member]>, Arc<[u16]>);
+
 struct Grouping<'a> {
     servers: &'a [Server],
     policy: &'a RoutePolicy,
     matrix: Option<&'a Matrix>,
-    tables: HashMap<Vec<u16>, (Arc<[Member]>, Arc<[u16]>)>,
+    tables: HashMap<Vec<u16>, Built>,
 }
 
 impl Grouping<'_> {
@@ -201,7 +204,7 @@ impl Grouping<'_> {
         }
     }
 
-    fn table(&mut self, servers: Vec<u16>) -> (Arc<[Member]>, Arc<[u16]>) {
+    fn table(&mut self, servers: Vec<u16>) -> Built {
         let Grouping { servers: all, policy, tables, .. } = self;
         let build = |servers: &[u16]| {
             let member = |server: &u16| {
