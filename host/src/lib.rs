@@ -87,3 +87,8 @@ pub use router::{Ask, Decision, Held, Load, Reason, RoutePolicy, Selection, Tier
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use stats::Stats;
 pub use store::{CasOutcome, MemoryStore, Store, StoreError, Stored, Tag};
+
+/// The README's Rust block runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

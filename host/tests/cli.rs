@@ -241,7 +241,8 @@ name = "ten mistakes"
 revision = -1 # wrong
 [[version]]
 id = "1"
-marker = { path = "/schema", absnt = true } # wrong
+marker = { path = "/schema", absent = true }
+raeds = ["1"] # wrong
 [[version]]
 id = "2"
 marker = { path = "schema", value = 2 } # wrong

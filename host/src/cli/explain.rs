@@ -1,7 +1,9 @@
 //! `unskew explain`: every change that a translation makes, op by op.
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use unskew::Change;
 
 use super::output::{self, Output};
 use super::table::Table;
@@ -20,6 +22,23 @@ Examples:
 pub(super) struct Explain {
     #[command(flatten)]
     way: Way,
+}
+
+/// The object of `--json`; values stand in it word for word.
+#[derive(Serialize)]
+struct Explained<'a> {
+    from: &'a str,
+    to: &'a str,
+    changes: Vec<Changed>,
+}
+
+#[derive(Serialize)]
+struct Changed {
+    op: String,
+    place: String,
+    outcome: String,
+    before: Option<Box<RawValue>>,
+    after: Option<Box<RawValue>>,
 }
 
 /// Values longer than this are cut in the table; `--json` has them whole.
@@ -44,12 +63,16 @@ impl Explain {
                 output::print(&table.to_string());
             }
             Output::Json => {
-                let changes = changes.iter().map(|change| {
-                    let [before, after] = [&change.before, &change.after]
-                        .map(|text| text.as_deref().and_then(|text| output::verbatim(text.as_bytes())));
-                    json!({"op": change.op, "place": change.place, "outcome": change.outcome, "before": before, "after": after})
-                });
-                output::print_json(&json!({"from": from, "to": to, "changes": changes.collect::<Vec<_>>()}));
+                let text = |text: &Option<String>| text.as_deref().and_then(|text| output::verbatim(text.as_bytes()));
+                let changed = |change: &Change| Changed {
+                    op: change.op.clone(),
+                    place: change.place.clone(),
+                    outcome: change.outcome.clone(),
+                    before: text(&change.before),
+                    after: text(&change.after),
+                };
+                let changes = changes.iter().map(changed).collect();
+                output::print_json(&Explained { from: &from, to, changes });
             }
         }
         Ok(Found::Good)

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use unskew::{Counts, Runtime};
 
 use super::input::{self, Source};
@@ -28,6 +29,23 @@ pub(super) struct Translate {
     /// Where to write the carry: what the target version can't hold
     #[arg(long, value_name = "FILE")]
     carry_out: Option<PathBuf>,
+}
+
+/// The object of `--json`; record and carry stand in it word for word.
+#[derive(Serialize)]
+struct Translated<'a> {
+    from: &'a str,
+    to: &'a str,
+    record: Option<Box<RawValue>>,
+    carry: Option<Box<RawValue>>,
+    counts: Counted,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    carried: u32,
+    restored: u32,
+    lost: u32,
 }
 
 /// From which version to which, and of what: shared by `translate` and `explain`.
@@ -83,13 +101,13 @@ impl Translate {
                 }
                 output::print_bytes(&translation.record)?;
             }
-            Output::Json => output::print_json(&json!({
-                "from": from,
-                "to": to,
-                "record": output::verbatim(&translation.record),
-                "carry": output::verbatim(&translation.carry).filter(|_| !translation.carry.is_empty()),
-                "counts": {"carried": carried, "restored": restored, "lost": lost},
-            })),
+            Output::Json => output::print_json(&Translated {
+                from: &from,
+                to,
+                record: output::verbatim(&translation.record),
+                carry: output::verbatim(&translation.carry).filter(|_| !translation.carry.is_empty()),
+                counts: Counted { carried, restored, lost },
+            }),
         }
         Ok(Found::Good)
     }
