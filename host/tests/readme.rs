@@ -82,8 +82,8 @@ fn workplace() -> PathBuf {
 }
 
 fn blocks(text: &str, kind: &str) -> Vec<String> {
-    let blocks = text.split(&format!("```{kind}\n")).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_string()).collect()
+    let begin = format!("```{kind}\n");
+    text.split(&begin).skip(1).map(|block| block.split("```").next().unwrap().to_string()).collect()
 }
 
 fn steps(block: &str) -> Vec<Step> {
@@ -146,7 +146,7 @@ fn serves(step: &Step, folder: &Path) {
     let found = lines.by_ref().map_while(Result::ok).any(|line| line_fits(&expected, &line));
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    drop(lines.by_ref().map_while(Result::ok).count()); // until it has stopped
+    let _until_it_has_stopped = lines.by_ref().map_while(Result::ok).count();
     assert!(found && child.wait().unwrap().success());
 }
 
