@@ -1,0 +1,166 @@
+//! The cases of `testdata/suite`, natively and through the component: one thin runner for cases that are data.
+//!
+//! A file holds a `why`, a `pack` (TOML text) and a list of `case`s. A case translates `record` (with `carry`, if
+//! given) `from` one version `to` another and expects the bytes `becomes`, or a `fault` by its kind (and `place`).
+//! Then, unless `back` is false, it takes the result home again, as `edit` if a server has changed it, and expects the
+//! bytes `back`, or without those the JSON of `record`. `carried`, `restored` and `lost` count what each way did.
+//! A file with `problems` instead expects exactly those lines of the pack.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod subject;
+
+use serde::Deserialize;
+use subject::{Component, Native, Subject};
+use unskew::{LoadError, Pack, Runtime};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[expect(dead_code, reason = "for people")]
+    why: String,
+    pack: String,
+    #[serde(default)]
+    case: Vec<Case>,
+    problems: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    from: String,
+    to: String,
+    record: String,
+    #[serde(default)]
+    carry: String,
+    becomes: Option<String>,
+    fault: Option<String>,
+    place: Option<String>,
+    edit: Option<String>,
+    #[serde(default)]
+    back: Back,
+    /// Of the way there and the way back: carried, restored, lost.
+    #[serde(default)]
+    there: Option<[u32; 3]>,
+    #[serde(default)]
+    home: Option<[u32; 3]>,
+    fidelity: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Back {
+    Bytes(String),
+    Skip(bool),
+    #[default]
+    Same,
+}
+
+#[test]
+fn cases_hold_natively() {
+    run(|pack| Box::new(Native::load(pack)));
+}
+
+#[test]
+fn cases_hold_in_the_sandbox() {
+    run(|pack| Box::new(Component::load(pack)));
+}
+
+#[test]
+fn every_mistake_of_a_pack_is_told_with_its_place() {
+    let mut told = 0;
+    for (name, file) in files() {
+        let Some(expected) = file.problems else { continue };
+        let outcome = Pack::from_toml(&name, &file.pack).and_then(|pack| Runtime::new(&pack));
+        let Err(LoadError::Problems { problems, .. }) = outcome else { panic!("{name} has no problems") };
+        let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{name}: {found:#?}");
+        told += found.len();
+    }
+    assert!(told > 10);
+}
+
+fn files() -> Vec<(String, File)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/suite");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let file = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        (name, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn run(load: impl Fn(&Pack) -> Box<dyn Subject>) {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for (name, file) in files() {
+        if file.case.is_empty() {
+            continue;
+        }
+        let subject = load(&Pack::from_toml(&name, &file.pack).unwrap_or_else(|error| panic!("{error}")));
+        for case in &file.case {
+            count += 1;
+            if let Err(why) = check(&*subject, case) {
+                failures.push(format!("{name}, {}: {why}", case.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
+    assert!(count > 50, "only {count} cases");
+}
+
+fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
+    let index = |id: &str| subject.versions().iter().position(|other| other == id).ok_or(format!("no version {id}")).map(|at| at as u16);
+    let (from, to) = (index(&case.from)?, index(&case.to)?);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if let Some(fidelity) = &case.fidelity {
+        same("fidelity", fidelity, &subject.judge(from, to))?;
+    }
+    let there = subject.translate(case.record.as_bytes(), case.carry.as_bytes(), from, to);
+    if let Ok((found, normalized)) = subject.normalize(case.record.as_bytes(), case.carry.as_bytes(), to)
+        && found != to
+    {
+        same("normalize", &there.clone().ok(), &normalized)?;
+    }
+    let there = match (there, &case.fault) {
+        (Err(refused), Some(kind)) => {
+            same("fault", kind, &refused.kind)?;
+            let place = case.place.as_deref().unwrap_or_default();
+            let named = refused.message.contains(&format!("at {place}:"));
+            return if place.is_empty() || named { Ok(()) } else { Err(format!("not at {place}: {}", refused.message)) };
+        }
+        (Ok(there), Some(kind)) => return Err(format!("expected the fault {kind}, got {}", text(&there.record))),
+        (Err(refused), None) => return Err(refused.message),
+        (Ok(there), None) => there,
+    };
+    if let Some(becomes) = &case.becomes {
+        same("becomes", becomes, &text(&there.record))?;
+    }
+    if let Some(counts) = &case.there {
+        same("carried, restored, lost", counts, &there.counts)?;
+    }
+    let expected = match &case.back {
+        Back::Skip(_) => return Ok(()),
+        Back::Bytes(bytes) => Some(bytes),
+        Back::Same => None,
+    };
+    let met = case.edit.clone().unwrap_or_else(|| text(&there.record));
+    let home = subject.translate(met.as_bytes(), &there.carry, to, from).map_err(|refused| format!("way back: {}", refused.message))?;
+    match expected {
+        Some(bytes) => same("back", bytes, &text(&home.record))?,
+        None => {
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|e| e.to_string());
+            same("back", &value(&case.record)?, &value(&text(&home.record))?)?;
+        }
+    }
+    if let Some(counts) = &case.home {
+        same("carried, restored, lost on the way back", counts, &home.counts)?;
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {
+    if expected == found { Ok(()) } else { Err(format!("{what}\n  expected {expected:?}\n  found    {found:?}")) }
+}
