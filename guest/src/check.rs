@@ -48,7 +48,8 @@ pub(crate) struct Step {
 pub(crate) struct Collection {
     /// Ends in `*`.
     pub(crate) path: Path,
-    pub(crate) key: Vec<String>,
+    /// The key's path below an element, in each of the shapes.
+    pub(crate) keys: Vec<Vec<String>>,
 }
 
 /// A record in two versions.
@@ -299,53 +300,31 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
                 shapes.push(at.clone());
             }
         }
-        let found = shapes_of(path_of(&shapes), key_of(&shapes));
         for step in steps {
             for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| {
-                let names_key = |path: &&Path| found.iter().any(|shape| shape.whole() == path.under(scope));
-                if let Some(path) = rule.op.paths().into_iter().find(names_key).filter(|_| !relinks.contains(&rule.digest)) {
-                    field.problem(format!("{}, op {}: {} has the name of the collection's key in another version, and could be taken for it", step.label, rule.label, path.under(scope)));
+                let mistaken = rule.op.paths().into_iter().map(|path| path.under(scope)).find(|path| shapes.contains(path));
+                if let Some(path) = mistaken.filter(|_| !relinks.contains(&rule.digest)) {
+                    let op = format!("{}, op {}", step.label, rule.label);
+                    field.problem(format!("{op}: {path} has the name of the collection's key in another version, and could be taken for it"));
                 }
             });
         }
-        collections.extend(found);
+        // Every shape tries every key in the same order, so that an element has one name in all versions.
+        let (mut paths, mut keys) = (Vec::new(), Vec::new());
+        for shape in shapes {
+            let (path, key) = shape.0.split_at(shape.scope_len());
+            let name = |seg: &Seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None };
+            let (path, key) = (Path(path.to_vec()), key.iter().filter_map(name).collect::<Vec<String>>());
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        collections.extend(paths.into_iter().map(|path| Collection { path, keys: keys.clone() }));
     }
     collections
-}
-
-/// A collection in all its shapes. Every shape tries every key in the same order, so that an element has one name in
-/// all versions.
-fn shapes_of(paths: Vec<Path>, keys: Vec<Vec<String>>) -> Vec<Collection> {
-    paths.into_iter().flat_map(|path| keys.iter().map(move |key| Collection { path: path.clone(), key: key.clone() }).collect::<Vec<_>>()).collect()
-}
-
-fn path_of(shapes: &[Path]) -> Vec<Path> {
-    let mut paths: Vec<Path> = Vec::new();
-    for shape in shapes {
-        let path = Path(shape.0.iter().take(shape.scope_len()).cloned().collect());
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
-    paths
-}
-
-fn key_of(shapes: &[Path]) -> Vec<Vec<String>> {
-    let mut keys: Vec<Vec<String>> = Vec::new();
-    for shape in shapes {
-        let name = |seg: &Seg| if let Seg::Key(key) = seg { Some(key.clone()) } else { None };
-        let key: Vec<String> = shape.0.iter().skip(shape.scope_len()).filter_map(name).collect();
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    keys
-}
-
-impl Collection {
-    fn whole(&self) -> Path {
-        Path(self.path.0.iter().cloned().chain(self.key.iter().cloned().map(Seg::Key)).collect())
-    }
 }
 
 /// Where a place is after a step, or the op that changes its value. Notes the ops that take it along.
@@ -430,10 +409,10 @@ fn check_reserved(table: &Table<'_>, versions: &[Version], steps: &[Step], polic
                         || matches!(path.0.first(), Some(Seg::Key(_))) && reserved.covers(&path)
                 };
                 if let Some(marker) = versions.iter().filter_map(|version| Some(&version.marker.as_ref()?.path)).find(into) {
-                    table.problems.note(&pointer, &place, format!("{path} holds the marker {marker}, which the versions stamp themselves"));
+                    table.problems.note(&pointer, &place, format!("{path} touches the marker {marker}, which the versions stamp themselves"));
                 }
                 if carry.as_ref().is_some_and(|carry| into(&carry)) {
-                    table.problems.note(&pointer, &place, format!("{path} holds the inline carry (policy.carry_member)"));
+                    table.problems.note(&pointer, &place, format!("{path} touches the inline carry (policy.carry_member)"));
                 }
             }
         });

@@ -297,7 +297,7 @@ impl<'p> Table<'p> {
 pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|other| (distance(name, other), other)).min();
     match nearest {
-        Some((edits, other)) if edits <= 1 + name.len() / 3 => format!(", did you mean \"{other}\"?"),
+        Some((edits, other)) if edits * 2 <= name.len() => format!(", did you mean \"{other}\"?"),
         _ => format!(": use one of {}", known.join(", ")),
     }
 }
@@ -349,6 +349,7 @@ mod tests {
     #[test]
     fn hints_name_the_nearest() {
         assert_eq!(hint("renam", &["rename", "move"]), ", did you mean \"rename\"?");
+        assert_eq!(hint("3", &["1", "2"]), ": use one of 1, 2");
         assert_eq!(hint("zzzzz", &["rename", "move"]), ": use one of rename, move");
     }
 }

@@ -190,7 +190,7 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         if let Some(node) = builder.find(&collection.path)
             && let Some(node) = builder.trie.get_mut(node as usize)
         {
-            node.keys.push(collection.key.clone());
+            node.keys.extend(collection.keys.iter().cloned());
         }
     }
     let versions = checked.versions.iter().map(|version| Recognised {
