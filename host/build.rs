@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 fn main() -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("host/ stands in a workspace")?;
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // Relative, so that a target folder shared by several checkouts looks at the files of the one being built.
     for input in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"] {
-        println!("cargo::rerun-if-changed={}", workspace.join(input).display());
+        println!("cargo::rerun-if-changed=../{input}");
     }
     let module = compile(workspace, &out.join("guest"))?;
     let component = wit_component::ComponentEncoder::default().validate(true).module(&module)?.encode()?;

@@ -292,8 +292,9 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
             for step in line {
                 match follow(step, at.clone(), upwards, &mut relinks) {
                     Ok(next) => at = next,
-                    Err(op) => {
+                    Err((op, changed)) => {
                         field.problem(format!("the key {at} is changed by {}, op {op}: a key passes only through rename and move", step.label));
+                        relinks.push(changed);
                         break;
                     }
                 }
@@ -328,7 +329,7 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
 }
 
 /// Where a place is after a step, or the op that changes its value. Notes the ops that take it along.
-fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Result<Path, String> {
+fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Result<Path, (String, u64)> {
     let mut at = place;
     let mut changed = None;
     let mut rules = Vec::new();
@@ -345,7 +346,7 @@ fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Re
                     relinks.push(rule.digest);
                 }
             }
-            Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => changed = Some(rule.label.clone()),
+            Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => changed = Some((rule.label.clone(), rule.digest)),
             Op::Edit { .. } | Op::In { .. } => {}
         }
     }

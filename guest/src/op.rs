@@ -47,6 +47,15 @@ pub(crate) struct Rule {
     pub(crate) digest: u64,
 }
 
+/// What becomes of a parent whose last member an op takes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Emptied {
+    /// It goes, too: the op's other direction made it.
+    Goes,
+    /// It stays, empty.
+    Stays,
+}
+
 /// What an op does.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -233,6 +242,14 @@ impl Edit {
                 })),
             },
         })
+    }
+
+    /// What becomes of a parent that the edit empties.
+    pub(crate) fn emptied(&self) -> Emptied {
+        match self {
+            Edit::Remove { .. } => Emptied::Stays,
+            Edit::Add { .. } | Edit::Map { .. } | Edit::Scale(_) | Edit::Time { .. } | Edit::Stamp { .. } => Emptied::Goes,
+        }
     }
 
     /// Whether this is a stamp that leaves nothing behind.

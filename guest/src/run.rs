@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::carry::{Bound, Carry, Entry, Kept};
 use crate::json;
-use crate::op::{Direction, Edit, Refusal, Style};
+use crate::op::{Direction, Edit, Emptied, Refusal, Style};
 use crate::pack::{CarryPlace, Overflow};
 use crate::path;
 use crate::plan::{Body, Code, Guard, Hop, NONE, Plan, Stretch, Sym};
@@ -262,10 +262,10 @@ impl<'r> Run<'r> {
                 self.tape.touch(member);
             }
             Style::Move => {
-                let parent = self.parents(code, node, to, parents, kept)?;
+                let parent = self.parents(code, node, to, parents, Emptied::Goes, kept)?;
                 self.tape.graft(self.plan, member, parent, *last);
                 self.tape.detach(member);
-                self.prune(node, from, memory.and_then(|kept| kept.parents));
+                self.prune(node, from, Emptied::Goes, memory);
             }
         }
         if let Some(before) = before {
@@ -338,11 +338,11 @@ impl<'r> Run<'r> {
             (Some(id), Some(text)) => self.tape.replace(self.plan, id, text),
             (Some(id), None) => {
                 self.tape.detach(id);
-                self.prune(node, at, memory.and_then(|kept| kept.parents));
+                self.prune(node, at, edit.emptied(), memory);
             }
             (None, Some(text)) => {
                 if let Some((last, parents)) = at.split_last() {
-                    let parent = self.parents(code, node, at, parents, kept)?;
+                    let parent = self.parents(code, node, at, parents, edit.emptied(), kept)?;
                     self.tape.append_text(self.plan, parent, *last, text);
                 }
             }
@@ -361,41 +361,42 @@ impl<'r> Run<'r> {
         Ok(changed)
     }
 
-    /// The object in which a path ends, made where it is missing. Remembers parents that were there though empty.
-    fn parents(&mut self, code: &'r Code, node: u32, path: &'r [Sym], parents: &'r [Sym], kept: &mut Kept) -> Result<u32, Fault> {
-        let mut at = node;
-        let mut there = 0;
-        for (depth, symbol) in parents.iter().enumerate() {
-            at = match self.tape.child(at, *symbol) {
-                Some(child) => {
-                    there = depth + 1;
-                    child
-                }
-                None => {
-                    if self.tape.node(at).shape != Shape::Object {
-                        break;
-                    }
-                    if there == depth && depth > 0 && self.tape.node(at).live == 0 {
-                        kept.parents = Some(there as u32);
-                    }
-                    self.tape.append_object(self.plan, at, *symbol)
-                }
-            };
+    /// The object in which a path ends, made where it is missing. Remembers what the way back would not leave as it
+    /// is: parents that were there though empty, or, where emptied parents stay, that some were not there.
+    fn parents(&mut self, code: &'r Code, node: u32, path: &'r [Sym], parents: &'r [Sym], emptied: Emptied, kept: &mut Kept) -> Result<u32, Fault> {
+        let existing = parents.iter().scan(node, |at, symbol| {
+            *at = self.tape.child(*at, *symbol)?;
+            Some(*at)
+        });
+        let existing: Vec<u32> = existing.collect();
+        let mut at = existing.last().copied().unwrap_or(node);
+        let found = self.tape.node(at);
+        if found.shape != Shape::Object {
+            let kind = json::Kind::of(self.tape.text(self.record, found.value)).name();
+            let place = path.get(..existing.len()).unwrap_or_default();
+            return Err(self.fault(code, node, place, FaultKind::WrongType, "an object to put a member into", kind));
         }
-        if self.tape.node(at).shape != Shape::Object {
-            let found = json::Kind::of(self.tape.text(self.record, self.tape.node(at).value)).name();
-            let above = path.get(..path.len() - 1).unwrap_or_default();
-            return Err(self.fault(code, node, above, FaultKind::WrongType, "an object to put a member into", found));
+        let remembered = match emptied {
+            Emptied::Goes => !existing.is_empty() && found.live == 0,
+            Emptied::Stays => existing.len() < parents.len(),
+        };
+        if remembered {
+            kept.parents = Some(existing.len() as u32);
         }
-        if there == parents.len() && there > 0 && self.tape.node(at).live == 0 {
-            kept.parents = Some(there as u32);
+        for symbol in parents.iter().skip(existing.len()) {
+            at = self.tape.append_object(self.plan, at, *symbol);
         }
         Ok(at)
     }
 
-    /// Takes away the parents that have become empty, but for those that were there though empty.
-    fn prune(&mut self, node: u32, path: &[Sym], keep: Option<u32>) {
-        let keep = keep.unwrap_or(0) as usize;
+    /// Takes away the parents that have become empty, as far as the op does so or the carry says that they were not
+    /// there.
+    fn prune(&mut self, node: u32, path: &[Sym], emptied: Emptied, memory: Option<&Kept>) {
+        let keep = match (memory.and_then(|kept| kept.parents), emptied) {
+            (Some(keep), _) => keep as usize,
+            (None, Emptied::Goes) => 0,
+            (None, Emptied::Stays) => return,
+        };
         for length in (keep + 1..path.len()).rev() {
             let Some(parent) = path.get(..length).and_then(|above| self.tape.find(node, above)) else { return };
             if self.tape.node(parent).live > 0 {

@@ -43,7 +43,9 @@ pub(crate) struct Native(Mutex<Rules>);
 
 impl Native {
     pub(crate) fn load(pack: &Pack) -> Native {
-        Native(Mutex::new(Rules::load(pack.json()).unwrap_or_else(|problems| panic!("{}: {problems:#?}", pack.name()))))
+        let mut rules = Rules::load(pack.json()).unwrap_or_else(|problems| panic!("{}: {problems:#?}", pack.name()));
+        assert_eq!(rules.test(), [], "{}", pack.name());
+        Native(Mutex::new(rules))
     }
 }
 
