@@ -106,15 +106,41 @@ fn a_roll_out_translates_both_ways_and_loses_nothing() {
 
 #[test]
 fn a_broken_promise_is_named_and_exits_with_1() {
-    let scenario = std::fs::read_to_string(root().join("examples/rollout/scenario.toml")).unwrap();
-    let (head, _) = scenario.split_once("[[phase]]").unwrap();
-    let head = head.replace("\"../", &format!("\"{}/examples/", root().display()));
-    let phase = "[[phase]]\nname = \"calm\"\nduration = \"1s\"\nfleet = { \"1\" = 2 }\nexpect = { with = \"some\" }\n";
-    let path = tmp("broken.toml");
-    std::fs::write(&path, format!("{head}{phase}")).unwrap();
-    let output = unskew(&["rehearse", "--no-report", path.to_str().unwrap()]);
+    let phases = "[[phase]]\nname = \"calm\"\nduration = \"1s\"\nfleet = { \"1\" = 2 }\nexpect = { with = \"some\" }\n";
+    let output = unskew(&["rehearse", "--no-report", &scenario("promise", PACK, phases)]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("broken promise: calm, lane with: joins fail, all with code 1026, but 0 of "), "{said}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("BROKEN"));
+}
+
+/// The control of all the zeros: a pack that forgets one op passes its load, and the strict servers find it out.
+#[test]
+fn a_wrong_pack_is_found_out_by_the_servers() {
+    let pack = std::fs::read_to_string(root().join(PACK)).unwrap();
+    let (head, rest) = pack.split_once("[[example]]").unwrap();
+    let (_, policy) = rest.split_once("[policy]").unwrap();
+    let forgetful = head.lines().filter(|line| !line.contains("legacyToken")).collect::<Vec<_>>().join("\n");
+    std::fs::write(tmp("forgetful-pack.toml"), format!("{forgetful}\n[policy]{policy}")).unwrap();
+    let phases = "[[phase]]\nname = \"half\"\nduration = \"1s\"\nfleet = { \"1\" = 5, \"2\" = 5 }\n\
+                  [[phase]]\nname = \"back\"\nduration = \"1s\"\nfleet = { \"1\" = 5 }\nexpect = { with = \"none\" }\n";
+    let pack = tmp("forgetful-pack.toml");
+    let output = unskew(&["rehearse", "--json", "--no-report", &scenario("forgetful", pack.to_str().unwrap(), phases)]);
+    let rehearsal = object(&output);
+    assert_eq!((output.status.code(), &rehearsal["kept"]), (Some(1), &false.into()));
+    let back = &rehearsal["phases"][1];
+    assert!(count(back, "with", "code_1026") > 0, "{back}");
+}
+
+const PACK: &str = "testdata/packs/opentok.toml";
+
+/// A scenario with the servers of the roll-out, another pack and other phases.
+fn scenario(name: &str, pack: &str, phases: &str) -> String {
+    let rollout = std::fs::read_to_string(root().join("examples/rollout/scenario.toml")).unwrap();
+    let (head, _) = rollout.split_once("[[phase]]").unwrap();
+    let head = head.replace("../../testdata/packs/opentok.toml", root().join(pack).to_str().unwrap());
+    let head = head.replace("../incident/", &format!("{}/examples/incident/", root().display()));
+    let path = tmp(&format!("{name}.toml"));
+    std::fs::write(&path, format!("{head}{phases}")).unwrap();
+    path.display().to_string()
 }

@@ -42,8 +42,17 @@ struct Trip {
     record: String,
     version: Option<String>,
     by: String,
-    /// What is wrong, if anything is.
-    wrong: Option<String>,
+    came_back: CameBack,
+}
+
+/// How a record came back.
+enum CameBack {
+    /// As it was.
+    Same,
+    /// It was not sent: the table says already that this way loses something.
+    NotSent(Fidelity),
+    /// Otherwise, or not at all.
+    Wrong(String),
 }
 
 impl Check {
@@ -65,7 +74,7 @@ impl Check {
         for record in &self.records {
             trips.extend(journeys(&generation, &record.name(), &record.read()?));
         }
-        let wrong = trips.iter().filter(|trip| trip.wrong.is_some()).count();
+        let wrong = trips.iter().filter(|trip| trip.wrong().is_some()).count();
         match output {
             Output::Text => {
                 output::print(&overview(&generation));
@@ -156,10 +165,10 @@ fn object(generation: &Generation, trips: &[Trip]) -> Value {
         .collect();
     let records: Vec<Value> = trips
         .iter()
-        .map(|trip| json!({"record": trip.record, "version": trip.version, "by": trip.by, "wrong": trip.wrong}))
+        .map(|trip| json!({"record": trip.record, "version": trip.version, "by": trip.by, "came_back": trip.came_back.as_str(), "wrong": trip.wrong()}))
         .collect();
     json!({
-        "ok": trips.iter().all(|trip| trip.wrong.is_none()),
+        "ok": trips.iter().all(|trip| trip.wrong().is_none()),
         "pack": manifest.name,
         "revision": manifest.revision,
         "versions": manifest.versions.iter().map(|version| &*version.id).collect::<Vec<_>>(),
@@ -176,8 +185,8 @@ fn journeys(generation: &Generation, name: &str, record: &[u8]) -> Vec<Trip> {
     let found = match generation.detect(record) {
         Ok(found) => found.version,
         Err(error) => {
-            let wrong = Some(error.to_string());
-            return vec![Trip { record: name.to_string(), version: None, by: String::new(), wrong }];
+            let came_back = CameBack::Wrong(error.to_string());
+            return vec![Trip { record: name.to_string(), version: None, by: String::new(), came_back }];
         }
     };
     let others = versions(generation).filter(|by| *by != found);
@@ -185,9 +194,29 @@ fn journeys(generation: &Generation, name: &str, record: &[u8]) -> Vec<Trip> {
         record: name.to_string(),
         version: Some(manifest.id(found).to_string()),
         by: manifest.id(by).to_string(),
-        wrong: there_and_back(generation, record, found, by).err(),
+        came_back: CameBack::of(generation, record, found, by),
     };
     others.map(trip).collect()
+}
+
+impl CameBack {
+    fn of(generation: &Generation, record: &[u8], home: Version, by: Version) -> CameBack {
+        let worst = generation.judge(home, by).fidelity.max(generation.judge(by, home).fidelity);
+        match worst {
+            Fidelity::Lossy | Fidelity::None => CameBack::NotSent(worst),
+            Fidelity::Native | Fidelity::Exact | Fidelity::Carried => {
+                there_and_back(generation, record, home, by).map_or_else(CameBack::Wrong, |()| CameBack::Same)
+            }
+        }
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            CameBack::Same => "same",
+            CameBack::NotSent(_) => "not-sent",
+            CameBack::Wrong(_) => "wrong",
+        }
+    }
 }
 
 fn there_and_back(generation: &Generation, record: &[u8], home: Version, by: Version) -> Result<(), String> {
@@ -243,12 +272,23 @@ fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
 }
 
 impl Trip {
+    fn wrong(&self) -> Option<&str> {
+        match &self.came_back {
+            CameBack::Wrong(wrong) => Some(wrong),
+            CameBack::Same | CameBack::NotSent(_) => None,
+        }
+    }
+
     fn line(&self) -> String {
-        let Trip { record, version, by, wrong } = self;
-        match (version, wrong) {
-            (Some(version), None) => format!("{record}: version {version}, by version {by} and back: as it was\n"),
-            (Some(version), Some(wrong)) => format!("{record}: version {version}, by version {by} and back: {wrong}\n"),
-            (None, wrong) => format!("{record}: {}\n", wrong.as_deref().unwrap_or_default()),
+        let Trip { record, version, by, came_back } = self;
+        let came_back = match came_back {
+            CameBack::Same => "as it was".to_string(),
+            CameBack::NotSent(fidelity) => format!("not tried, the way is {fidelity}"),
+            CameBack::Wrong(wrong) => wrong.clone(),
+        };
+        match version {
+            Some(version) => format!("{record}: version {version}, by version {by} and back: {came_back}\n"),
+            None => format!("{record}: {came_back}\n"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What commands read: packs, records and carries, from files or standard input.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use unskew::{CallError, LoadError, Pack, Runtime};
@@ -16,6 +16,9 @@ impl Source {
     pub(super) fn read(&self) -> Result<Vec<u8>, Failed> {
         let bytes = if self.is_stdin() {
             let mut bytes = Vec::new();
+            if std::io::stdin().is_terminal() {
+                eprintln!("reading from standard input; end it with Ctrl-D");
+            }
             std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
         } else {
             std::fs::read(&self.0)
