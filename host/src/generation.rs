@@ -141,9 +141,27 @@ impl Generation {
         checkout.instance(|| self.instance()).map(|instance| instance.memory()).map_err(CallError::Guest)
     }
 
+    /// How many instances it has, at work or not.
+    pub fn instances(&self) -> usize {
+        self.pool.instances()
+    }
+
+    /// The linear memory of each warm instance that is not at work, in bytes.
+    pub fn warm(&self) -> Vec<usize> {
+        self.pool.idle().collect()
+    }
+
     /// Where a request goes, by this generation's matrix.
     pub fn route(&self, ask: &Ask<'_>, fleet: &Fleet) -> Decision {
         router::route(ask, fleet, Some(&self.matrix))
+    }
+
+    /// Makes instances ahead, so that calls after a swap find as many warm ones as calls before it did.
+    pub(crate) fn warm_up(&self, instances: usize) {
+        match self.settings.isolation {
+            Isolation::Warm => self.pool.fill(instances, || self.instance()),
+            Isolation::Fresh => {}
+        }
     }
 
     /// Builds a generation aside.

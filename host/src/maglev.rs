@@ -5,7 +5,7 @@
 //! turn a server takes the next free slot of its permutation. A weight is how often a server gets its turn.
 //!
 //! What moves when one of `n` servers of one weight comes or goes is its own share, 1/n, and by the table's nature
-//! a few more: at most 1/20 of all sessions up to 1,000 servers (tested; the paper's figure 12 has the same range).
+//! a few more: at most 1/20 of all sessions, for 2 to 1,000 servers (tested).
 //! When a server falls ill nothing but its own share moves: see `patched`.
 
 /// Slots of a table: the two primes of the paper. The first serves up to `SMALL_MAX` members with shares that are

@@ -65,6 +65,28 @@ impl Pool {
         }
     }
 
+    /// Fills slots until there are so many instances or `make` fails.
+    pub(crate) fn fill<E>(&self, instances: usize, mut make: impl FnMut() -> Result<Instance, E>) {
+        for at in 0..instances.min(self.slots.len()) {
+            let Some(mut slot) = self.try_slot(at).filter(|slot| slot.is_none()) else { continue };
+            match make() {
+                Ok(instance) => *slot = Some(Box::new(instance)),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// How many instances there are, at work or not.
+    pub(crate) fn instances(&self) -> usize {
+        let taken = |at: &usize| self.try_slot(*at).is_none_or(|slot| slot.is_some());
+        (0..self.slots.len()).filter(taken).count()
+    }
+
+    /// The linear memory of each instance that is not at work.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = usize> {
+        (0..self.slots.len()).filter_map(|at| self.try_slot(at)?.as_ref().map(|instance| instance.memory()))
+    }
+
     fn take(&self) -> Option<Checkout<'_>> {
         let n = self.slots.len();
         let last = LAST_SLOT.get() % n;

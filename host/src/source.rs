@@ -55,7 +55,8 @@ pub(crate) fn json(text: &str) -> Result<String, Vec<Problem>> {
 
 /// The places in this JSON, which has been read before.
 pub(crate) fn json_places(text: &str) -> Places {
-    let mut walk = JsonWalk { text: text.as_bytes(), at: 0, pointer: String::new(), places: Places::default() };
+    let mut walk =
+        JsonWalk { text: text.as_bytes(), at: 0, depth: 0, pointer: String::new(), places: Places::default() };
     walk.value();
     walk.places
 }
@@ -207,10 +208,12 @@ fn push_token(pointer: &mut String, token: &str) {
     pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
 }
 
-/// Walks a JSON text that is known to be well-formed. Its depth is bounded, since serde_json has read it before.
+/// Walks a JSON text that is known to be well-formed, down to the depth that a guest reads; what stands deeper is
+/// left out together with all that follows, so that no depth ends the stack.
 struct JsonWalk<'a> {
     text: &'a [u8],
     at: usize,
+    depth: u32,
     pointer: String,
     places: Places,
 }
@@ -238,7 +241,9 @@ impl JsonWalk<'_> {
     }
 
     fn items(&mut self, end: u8, head: impl Fn(&mut Self, usize) -> (String, usize)) {
-        self.at += 1;
+        const DEEPEST: u32 = 128;
+        self.at = if self.depth < DEEPEST { self.at + 1 } else { self.text.len() };
+        self.depth += 1;
         let mut n = 0;
         while self.next_byte().is_some_and(|byte| byte != end) {
             let (token, offset) = head(self, n);
@@ -253,6 +258,7 @@ impl JsonWalk<'_> {
             n += 1;
         }
         self.at += 1;
+        self.depth -= 1;
     }
 
     /// The string that starts here, with its quotes.
@@ -343,6 +349,15 @@ d = { json = '1', more = 2 }"#;
         assert_eq!(at("/a/1/c").as_deref(), Some("2:18"));
         assert_eq!(at("/d").as_deref(), Some("3:1"));
         assert_eq!(at("/e").as_deref(), Some("3:10"));
+    }
+
+    #[test]
+    fn no_depth_of_json_ends_the_stack() {
+        let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
+        assert!(json(&deep).is_ok());
+        let places = json_places(&deep);
+        assert_eq!(places.nearest("/0/0/0"), Some(3));
+        assert_eq!(places.nearest(&"/0".repeat(500)), Some(128));
     }
 
     #[test]

@@ -93,6 +93,26 @@ fn a_swap_is_seen_by_the_next_call_and_not_by_who_has_pinned() {
 }
 
 #[test]
+fn a_swap_makes_as_many_instances_ahead_as_were_in_use() {
+    let runtime = Runtime::new(&revision(7, 3000)).unwrap();
+    let busy = std::sync::Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                busy.wait();
+                (0..20_000).for_each(|_| _ = runtime.detect(RECORD.as_bytes()).unwrap());
+            });
+        }
+    });
+    let before = runtime.generation().unwrap().instances();
+    let next = runtime.swap(&revision(8, 4000)).unwrap();
+    assert!((before..=before + 1).contains(&next.instances()), "{before} before, {} after", next.instances());
+    // A warm instance is small.
+    bitrate(&runtime);
+    assert!(next.warm().iter().all(|bytes| *bytes < 2 << 20), "{:?}", next.warm());
+}
+
+#[test]
 fn the_same_content_is_no_swap() {
     let runtime = Runtime::new(&opentok()).unwrap();
     let before = runtime.generation().unwrap();
