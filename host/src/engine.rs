@@ -72,7 +72,7 @@ fn engine() -> Result<&'static Engine, GuestError> {
     let engine = ENGINE.get_or_init(|| {
         // Without the address space for a pool (`ulimit -v`), instances are made one by one: slower, not wrong.
         let engine = Engine::new(config().allocation_strategy(pool()))
-            .or_else(|_| Engine::new(config().allocation_strategy(InstanceAllocationStrategy::OnDemand)))
+            .or_else(|_| Engine::new(&cramped()))
             .map_err(|error| one_line(&error))?;
         tick(&engine).map_err(|error| format!("no thread for the CPU budget: {error}"))?;
         Ok(engine)
@@ -93,6 +93,17 @@ fn config() -> Config {
         .wasm_memory64(false)
         .max_wasm_stack(256 << 10)
         .generate_address_map(false);
+    config
+}
+
+/// For processes whose address space is limited: nothing is reserved, so every access is checked.
+fn cramped() -> Config {
+    let mut config = config();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(0)
+        .memory_reservation_for_growth(1 << 20)
+        .memory_guard_size(64 << 10);
     config
 }
 

@@ -22,11 +22,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 5 ms and 50 µs per KiB: some hundred times what a translation takes. 64 instances, 4 MiB of artefact.
+    /// 10 ms and 200 µs per KiB: far more than a translation takes, since a budget is there to stop what would never
+    /// end. 64 instances, 4 MiB of artefact.
     fn default() -> Limits {
         Limits {
-            cpu_base: Duration::from_millis(5),
-            cpu_per_kib: Duration::from_micros(50),
+            cpu_base: Duration::from_millis(10),
+            cpu_per_kib: Duration::from_micros(200),
             cpu_load: Duration::from_millis(500),
             memory: None,
             instances: 64,
@@ -42,7 +43,8 @@ pub enum Isolation {
     /// An instance serves one call after the other.
     #[default]
     Warm,
-    /// Each call gets an instance of its own, at the cost of a `load`: for guests that are not trusted to be pure.
+    /// Each call gets an instance of its own, for guests that are not trusted to be pure. It costs a `load` each time:
+    /// 0.13 ms with the standard guest and a pack of twelve ops (2026-11-23).
     Fresh,
 }
 

@@ -358,7 +358,8 @@ impl Runtime {
         generation.explain(record, carry, from, to)
     }
 
-    /// Where a request goes, by the active generation; without one every healthy server is in one tier.
+    /// Where a request goes, by the active generation; without one every healthy server is in one tier. A version in
+    /// the ask is one of the active generation: who has pinned one asks that one.
     ///
     /// ```
     /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"

@@ -40,7 +40,7 @@ fn a_guest_that_loops_is_stopped_at_the_end_of_its_cpu_budget() {
     let runtime = hostile(LOOP);
     let failure = failure(&runtime);
     assert_eq!(failure, GuestFailure::CpuBudget { budget: limits().cpu_base + limits().cpu_per_kib });
-    assert_eq!(failure.to_string(), "cpu budget: the call used more than its 5050 µs of CPU time");
+    assert_eq!(failure.to_string(), "cpu budget: the call used more than its 10200 µs of CPU time");
     assert_eq!(runtime.stats(), Stats { cpu_kills: 1, instances_dropped: 1, ..runtime.stats() });
 }
 
