@@ -3,7 +3,7 @@
 //! The CPU budget counts the thread's own CPU time. A deadline by the clock kills calls of threads that the system
 //! did not run: 8,886 of 7.8 million innocent calls on two busy cores, against none this way (2026-11-22).
 //! What a hypervisor steals from a running thread may count as the thread's own, so the time between two looks counts
-//! for a few ticks at most: a jump of the clock alone kills nobody, and a runaway is looked at again a tick later.
+//! for two ticks at most: a jump of the clock alone kills nobody, and a runaway is looked at again a tick later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ struct Budget {
 }
 
 /// What the time between two looks counts for at most.
-const LOOK_MAX: Duration = Duration::from_millis(4);
+const LOOK_MAX: Duration = Duration::from_millis(2);
 
 impl Instance {
     /// A fresh instance of at most so many bytes of memory. Start functions run within `budget`.
@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn a_runaway_is_stopped_at_the_first_look_after_its_budget() {
         assert_eq!(looks(&mut Budget::of(Duration::from_millis(5)), 100..), Some(5));
-        assert_eq!(looks(&mut Budget::of(Duration::from_millis(5)), (100..).step_by(3)), Some(2));
+        // Where the ticker is late it may be two or three times its budget.
+        assert_eq!(looks(&mut Budget::of(Duration::from_millis(5)), (100..).step_by(3)), Some(3));
     }
 
     #[test]
