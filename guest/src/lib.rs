@@ -6,6 +6,12 @@
 //! `run` executes ops on the tape, `carry` keeps what the target cannot hold, and `splice` writes the target by
 //! copying what nobody touched. [`Rules`] is a loaded pack with its buffers.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::indexing_slicing, clippy::panic, clippy::expect_used),
+    doc = "A record or a pack that makes this crate panic is a bug: nothing here indexes or unwraps but what an `expect` explains."
+)]
+
 mod pack;
 mod check;
 mod op;

@@ -257,6 +257,7 @@ impl<'a> Parts<'a> {
 
     /// The digits without zeros at either end, and the decimal exponent of the first; none for zero. Exponents too
     /// large for a number stay apart by their text, which is good enough to say that two such numbers differ.
+    #[expect(clippy::type_complexity, reason = "two local parts of one answer")]
     fn significant(&self) -> Option<(Vec<u8>, Result<i64, &'a [u8]>)> {
         let digits = [self.whole, self.fraction].concat();
         let first = digits.iter().position(|c| *c != b'0')?;

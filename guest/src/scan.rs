@@ -381,7 +381,7 @@ impl<'s> Scanner<'s> {
         loop {
             if let Some(chunk) = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
                 let word = u64::from_le_bytes(*chunk);
-                let (quotes, slashes) = (word ^ ONES * b'"' as u64, word ^ ONES * b'\\' as u64);
+                let (quotes, slashes) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
                 let stop = (quotes.wrapping_sub(ONES) & !quotes)
                     | (slashes.wrapping_sub(ONES) & !slashes)
                     | (word.wrapping_sub(ONES * 0x20) & !word);

@@ -78,7 +78,8 @@ impl TimeFormat {
         let has = |item| items.contains(&item);
         let date = has(Item::Year) && (has(Item::Month) || has(Item::MonthName) || has(Item::MonthFull)) && (has(Item::Day) || has(Item::DayBlank));
         let clock = (has(Item::Hour) || has(Item::Hour12) && has(Item::Half)) && has(Item::Minute) && has(Item::Second);
-        if !has(Item::Epoch) && !(date && clock) {
+        let fixed = has(Item::Epoch) || date && clock;
+        if !fixed {
             return Err("the format leaves the point in time open: it needs a year, month, day, hour, minute and second".to_owned());
         }
         Ok(TimeFormat::Format { items, zones })
