@@ -135,7 +135,7 @@ impl Scale {
     fn hover(&self, moment: &Moment) -> String {
         let (from, to) = (self.x(moment.at_s), self.x(moment.at_s + self.slice));
         let (x, base) = ((from + to) / 2.0, HEIGHT - BOTTOM);
-        let left = if x > WIDTH * 0.7 { x - 196.0 } else { x + 12.0 };
+        let left = if x > WIDTH * 0.7 { x - 244.0 } else { x + 12.0 };
         let mut svg = format!(
             r#"<g class="moment" aria-hidden="true"><rect class="reach" x="{from:.1}" y="{TOP}" width="{:.1}" height="{:.1}"/><g class="tip"><line x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{base:.1}"/>"#,
             to - from,
@@ -146,7 +146,7 @@ impl Scale {
         }
         let _ = write!(
             svg,
-            r#"<rect class="box" x="{left:.1}" y="{:.1}" width="184" height="66" rx="6"/><text x="{:.1}" y="{:.1}">{:.2} s to {:.2} s</text>"#,
+            r#"<rect class="box" x="{left:.1}" y="{:.1}" width="232" height="66" rx="6"/><text x="{:.1}" y="{:.1}">{:.2} s to {:.2} s</text>"#,
             TOP + 20.0,
             left + 10.0,
             TOP + 39.0,
@@ -157,7 +157,7 @@ impl Scale {
         for (row, ((lane, failed), (_, joins))) in rates.enumerate() {
             let _ = write!(
                 svg,
-                r#"<text x="{:.1}" y="{:.1}">{lane}: {failed:.0} of {joins:.0} per second</text>"#,
+                r#"<text x="{:.1}" y="{:.1}">{lane}: {failed:.0} of {joins:.0} joins per second</text>"#,
                 left + 10.0,
                 TOP + 57.0 + 18.0 * row as f64
             );
