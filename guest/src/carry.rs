@@ -11,6 +11,7 @@ use crate::scan::Scanner;
 
 /// The format that is written and read.
 const FORMAT: u32 = 1;
+const FORMAT_TEXT: &str = "1";
 
 /// A carry that was read, and which of its entries have been used.
 #[derive(Default)]
@@ -58,13 +59,17 @@ pub(crate) enum Bound {
 
 impl Kept {
     pub(crate) fn is_empty(&self) -> bool {
-        *self == Kept::default()
+        self.value.is_none() && self.done.is_none() && self.parents.is_none()
     }
 }
 
 impl Entry {
     pub(crate) fn new(op: u64, place: Vec<Bound>, kept: Kept) -> Entry {
-        let mut text = format!("{{\"op\":\"{op:016x}\"");
+        let texts = kept.value.iter().flat_map(|(was, put)| [was, put]).flatten();
+        let mut text = String::with_capacity(texts.map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()));
+        text.push_str("{\"op\":\"");
+        push_hex(&mut text, op);
+        text.push('"');
         if !place.is_empty() {
             text.push_str(",\"in\":[");
             for (index, bound) in place.iter().enumerate() {
@@ -78,7 +83,11 @@ impl Entry {
                         json::quote_into(&mut text, key);
                         text.push('}');
                     }
-                    Bound::Index(index, digest) => text.push_str(&format!("[{index},\"{digest:016x}\"]")),
+                    Bound::Index(index, digest) => {
+                        text.push_str(&format!("[{index},\""));
+                        push_hex(&mut text, *digest);
+                        text.push_str("\"]");
+                    }
                 }
             }
             text.push(']');
@@ -191,33 +200,44 @@ impl Carry {
 
     /// The carry of the target: entries that nobody has used, then fresh ones. Empty where there are none.
     pub(crate) fn write(&self, fresh: &[Entry], at: &str) -> Vec<u8> {
-        let mut out = String::new();
+        let size = self.size() + fresh.iter().map(Entry::size).sum::<usize>();
+        if size == 0 {
+            return Vec::new();
+        }
+        let mut out = String::with_capacity(size + at.len() + 64);
+        Carry::head(&mut out, at);
         for entry in self.unused().chain(fresh) {
-            if out.is_empty() {
-                out.push_str(&Carry::head(at));
-            } else {
-                out.push(',');
-            }
             out.push_str(&entry.text);
+            out.push(',');
         }
-        if !out.is_empty() {
-            out.push_str("]}");
-        }
+        out.pop();
+        out.push_str("]}");
         out.into_bytes()
     }
 
     /// The bytes of a carry without entries.
     pub(crate) fn overhead(at: &str) -> usize {
-        Carry::head(at).len() + 2
+        let mut out = String::new();
+        Carry::head(&mut out, at);
+        out.len() + 2
     }
 
-    fn head(at: &str) -> String {
-        format!("{{\"unskew\":{FORMAT},\"at\":{},\"kept\":[", json::quoted(at))
+    fn head(out: &mut String, at: &str) {
+        out.push_str("{\"unskew\":");
+        out.push_str(FORMAT_TEXT);
+        out.push_str(",\"at\":");
+        json::quote_into(out, at);
+        out.push_str(",\"kept\":[");
     }
 
     fn unused(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| entry)
     }
+}
+
+fn push_hex(text: &mut String, number: u64) {
+    let nibbles = (0..16).rev().map(|nibble| (number >> (4 * nibble) & 0xf) as u32);
+    text.extend(nibbles.filter_map(|nibble| char::from_digit(nibble, 16)));
 }
 
 fn digest(op: u64, place: &[Bound]) -> u64 {

@@ -109,18 +109,33 @@ pub(crate) fn quoted(text: &str) -> String {
 /// Appends a string as JSON text, quotes included.
 pub(crate) fn quote_into(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
+    let mut rest = text;
+    // What needs an escape is one byte long, so that the text can be cut before and behind it.
+    while let Some(at) = special(rest.as_bytes()) {
+        let (plain, tail) = rest.split_at(at);
+        out.push_str(plain);
+        let (special, tail) = tail.split_at(1);
+        match special {
+            "\"" => out.push_str("\\\""),
+            "\\" => out.push_str("\\\\"),
+            "\n" => out.push_str("\\n"),
+            "\r" => out.push_str("\\r"),
+            "\t" => out.push_str("\\t"),
+            other => out.extend(other.bytes().map(|c| format!("\\u{c:04x}"))),
         }
+        rest = tail;
     }
+    out.push_str(rest);
     out.push('"');
+}
+
+/// Where the first byte stands that a string can't hold without an escape.
+fn special(text: &[u8]) -> Option<usize> {
+    let is_special = |c: &u8| (*c < b' ') | (*c == b'"') | (*c == b'\\');
+    // Whole blocks first, without a branch for each byte.
+    let (blocks, _) = text.as_chunks::<16>();
+    let plain = 16 * blocks.iter().take_while(|block| !block.iter().fold(false, |found, c| found | is_special(c))).count();
+    Some(plain + text.get(plain..)?.iter().position(is_special)?)
 }
 
 /// Whether two valid values are equal: strings after unescaping, numbers by exact value, objects without regard to
@@ -197,6 +212,12 @@ pub(crate) fn value_at<'a>(text: &'a [u8], keys: &[String]) -> Option<&'a [u8]> 
     })
 }
 
+/// A valid value as text of its own.
+pub(crate) fn owned(text: &[u8]) -> String {
+    // A scan has found the record to be UTF-8, and values end between characters.
+    std::str::from_utf8(text).unwrap_or_default().to_owned()
+}
+
 /// One spelling for equal strings and numbers; other values, and what has no other spelling, as they stand.
 pub(crate) fn canonical(text: &[u8]) -> String {
     let other = match Kind::of(text) {
@@ -265,6 +286,18 @@ mod tests {
             ("\"1\"", "1"),
         ] {
             assert!(!equal(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_says_what_the_text_says() {
+        for at in 0..40 {
+            for special in ["", "\"", "\\", "\n", "\u{1}", "é", "😀"] {
+                let text = format!("{}{special}{}", "x".repeat(at), "y".repeat(40 - at));
+                let quoted = quoted(&text);
+                assert_eq!(serde_json::from_str::<String>(&quoted).ok().as_ref(), Some(&text));
+                assert_eq!(&*unescaped(quoted.as_bytes()), text.as_bytes());
+            }
         }
     }
 

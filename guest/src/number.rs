@@ -2,6 +2,8 @@
 
 use num_bigint::{BigInt, Sign};
 
+use crate::op::Direction;
+
 /// Numbers that would need more digits than this are refused instead of computed: `1e99999999` is ten bytes long.
 const MAX_DIGITS: i64 = 4096;
 
@@ -128,6 +130,8 @@ pub(crate) struct Scale {
     pub(crate) rounding: Rounding,
     /// The factor as a whole number, where the plain integers of most records can take a short way.
     short: Option<i64>,
+    /// The zeros of that factor, where it is a one and zeros.
+    zeros: Option<usize>,
 }
 
 impl Scale {
@@ -136,7 +140,8 @@ impl Scale {
             .then(|| i64::try_from(&factor.mantissa * ten_to(factor.exponent)).ok())
             .flatten()
             .filter(|factor| *factor > 0);
-        Scale { factor, offset, digits, upper_digits: None, rounding, short }
+        let zeros = short.and_then(|factor| (0..19).find(|zeros| 10i64.checked_pow(*zeros) == Some(factor)));
+        Scale { factor, offset, digits, upper_digits: None, rounding, short, zeros: zeros.map(|zeros| zeros as usize) }
     }
 
     /// Whole units of `10^-from` into whole units of `10^-to`, rounded down where they are fewer.
@@ -153,6 +158,26 @@ impl Scale {
         let exact = inverse.times(&self.factor) == one || inverse.times(&self.factor).text() == "1";
         let whole = |number: &Decimal| !number.text().contains('.');
         exact && whole(&inverse) && (whole(&self.offset) || self.digits > 0)
+    }
+
+    /// Scales a positive integer by a power of ten, as most records have it: adds zeros or cuts digits off. Writes
+    /// into a buffer; whether that was the way.
+    pub(crate) fn by_zeros(&self, direction: Direction, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let plain = text.len() <= 18 && text.first() > Some(&b'0') && text.iter().all(u8::is_ascii_digit);
+        let Some(zeros) = self.zeros.filter(|_| plain) else { return false };
+        let whole = match (direction, self.rounding) {
+            (Direction::Up, _) => text,
+            (Direction::Down, Rounding::Floor | Rounding::Trunc) => {
+                text.get(..text.len().saturating_sub(zeros)).filter(|whole| !whole.is_empty()).unwrap_or(b"0")
+            }
+            (Direction::Down, Rounding::Ceil | Rounding::Nearest) => return false,
+        };
+        out.clear();
+        out.extend_from_slice(whole);
+        if direction == Direction::Up {
+            out.resize(text.len() + zeros, b'0');
+        }
+        true
     }
 
     /// `text × factor + offset`.
@@ -317,6 +342,26 @@ mod tests {
         assert_eq!(Scale::of_units(3, 0).up(b"9007199254740993999999999999999999999").unwrap(), "9007199254740993999999999999999999");
         assert_eq!(Scale::of_units(3, 0).up(b"-1").unwrap(), "-1");
         assert_eq!(Scale::of_units(3, 0).down(b"-1").unwrap(), "-1000");
+    }
+
+    #[test]
+    fn zeros_are_what_arithmetic_says() {
+        let mut out = Vec::new();
+        for factor in ["1", "10", "1000", "1e9"] {
+            for rounding in Rounding::NAMES.map(|(_, rounding)| rounding) {
+                let scale = Scale::new(decimal(factor), decimal("0"), 0, rounding);
+                for text in ["1", "999", "1000", "1001", "1719400000123", "999999999999999999", "0", "-1500", "1.5", "1e3", "1000000000000000000"] {
+                    for (direction, exact) in [(Direction::Up, scale.up(text.as_bytes())), (Direction::Down, scale.down(text.as_bytes()))] {
+                        if scale.by_zeros(direction, text.as_bytes(), &mut out) {
+                            assert_eq!(String::from_utf8(out.clone()).ok(), exact, "{text} {direction:?} by {factor}");
+                        }
+                    }
+                }
+            }
+        }
+        let seconds = Scale::of_units(0, 3);
+        assert!(seconds.by_zeros(Direction::Up, b"1487880540", &mut out) && out == b"1487880540000");
+        assert!(!seconds.by_zeros(Direction::Up, b"-1", &mut out) && !Scale::of_units(3, 0).by_zeros(Direction::Up, b"1000", &mut out));
     }
 
     #[test]

@@ -140,6 +140,38 @@ impl Test {
     }
 }
 
+/// What an edit leaves at its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Put<'p> {
+    /// Nothing.
+    Absent,
+    /// What was there.
+    Same,
+    /// A text of the pack's or the carry's.
+    Text(&'p str),
+    /// What the edit has written into the buffer that it was given.
+    Written,
+}
+
+impl<'p> Put<'p> {
+    /// The text that stands at the place afterwards, or none for absence.
+    pub(crate) fn text<'t>(self, found: Option<&'t [u8]>, written: &'t [u8]) -> Option<&'t [u8]>
+    where
+        'p: 't,
+    {
+        match self {
+            Put::Absent => None,
+            Put::Same => found,
+            Put::Text(text) => Some(text.as_bytes()),
+            Put::Written => Some(written),
+        }
+    }
+
+    fn literal(text: &'p Option<String>) -> Put<'p> {
+        text.as_deref().map_or(Put::Absent, Put::Text)
+    }
+}
+
 /// Why an edit can't be done on a value. Never holds the value itself.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -208,39 +240,48 @@ impl Op {
 }
 
 impl Edit {
-    /// The text that stands at the place afterwards, or none for absence.
-    pub(crate) fn write<'t>(&'t self, direction: Direction, found: Option<&'t [u8]>) -> Result<Option<Cow<'t, [u8]>>, Refusal> {
-        let literal = |text: &'t Option<String>| text.as_deref().map(|text| Cow::Borrowed(text.as_bytes()));
-        let kept = found.map(Cow::Borrowed);
+    /// What stands at the place afterwards. A text that is neither there nor in the pack replaces what is in `out`.
+    pub(crate) fn write(&self, direction: Direction, found: Option<&[u8]>, out: &mut Vec<u8>) -> Result<Put<'_>, Refusal> {
+        let Some(text) = found else {
+            return Ok(match (self, direction) {
+                (Edit::Add { value }, Direction::Up) => Put::Text(value),
+                (Edit::Remove { restore }, Direction::Down) => Put::literal(restore),
+                (Edit::Stamp { upper, .. }, Direction::Up) => Put::literal(upper),
+                (Edit::Stamp { lower, .. }, Direction::Down) => Put::literal(lower),
+                (Edit::Map { cells, .. }, _) => mapped(cells, direction, None).map_or(Put::Absent, Put::literal),
+                (Edit::Add { .. }, Direction::Down) | (Edit::Remove { .. }, Direction::Up) => Put::Absent,
+                (Edit::Scale(_) | Edit::Time { .. }, _) => Put::Absent,
+            });
+        };
         Ok(match (self, direction) {
-            (Edit::Add { value }, Direction::Up) => kept.or(Some(Cow::Borrowed(value.as_bytes()))),
-            (Edit::Add { .. }, Direction::Down) | (Edit::Remove { .. }, Direction::Up) => None,
-            (Edit::Remove { restore }, Direction::Down) => kept.or(literal(restore)),
-            (Edit::Stamp { upper, .. }, Direction::Up) => literal(upper),
-            (Edit::Stamp { lower, .. }, Direction::Down) => literal(lower),
+            (Edit::Add { .. }, Direction::Up) | (Edit::Remove { .. }, Direction::Down) => Put::Same,
+            (Edit::Add { .. }, Direction::Down) | (Edit::Remove { .. }, Direction::Up) => Put::Absent,
+            (Edit::Stamp { upper, .. }, Direction::Up) => Put::literal(upper),
+            (Edit::Stamp { lower, .. }, Direction::Down) => Put::literal(lower),
             (Edit::Map { cells, otherwise }, _) => match (mapped(cells, direction, found), otherwise) {
-                (Some(cell), _) => literal(cell),
-                (None, _) if found.is_none() => None,
-                (None, Otherwise::Keep) => kept,
+                (Some(cell), _) => Put::literal(cell),
+                (None, Otherwise::Keep) => Put::Same,
                 (None, Otherwise::Values { lower, upper }) => {
                     let value = match direction {
                         Direction::Up => upper,
                         Direction::Down => lower,
                     };
-                    Some(literal(value).ok_or_else(|| unmapped(found))?)
+                    Put::Text(value.as_deref().ok_or_else(|| unmapped(text))?)
                 }
             },
-            (Edit::Scale(scale), _) => match found {
-                None => None,
-                Some(text) => Some(Cow::Owned(scaled(scale, direction, text)?)),
-            },
-            (Edit::Time { lower, upper }, _) => match found {
-                None => None,
-                Some(text) => Some(Cow::Owned(match direction {
+            (Edit::Scale(scale), _) => {
+                if !scale.by_zeros(direction, text, out) {
+                    *out = scaled(scale, direction, text)?;
+                }
+                Put::Written
+            }
+            (Edit::Time { lower, upper }, _) => {
+                *out = match direction {
                     Direction::Up => retimed(lower, upper, text)?,
                     Direction::Down => retimed(upper, lower, text)?,
-                })),
-            },
+                };
+                Put::Written
+            }
         })
     }
 
@@ -341,9 +382,9 @@ fn mapped<'m>(cells: &'m [(Cell, Cell)], direction: Direction, found: Option<&[u
     cells.iter().map(sides).find(|(from, _)| matches(from)).map(|(_, to)| to)
 }
 
-fn unmapped(found: Option<&[u8]>) -> Refusal {
-    let kind = found.map_or("nothing", |text| Kind::of(text).name());
-    Refusal { kind: FaultKind::Unmapped, expected: "a value that the map names".to_owned(), found: format!("another {kind}") }
+fn unmapped(text: &[u8]) -> Refusal {
+    let found = format!("another {}", Kind::of(text).name());
+    Refusal { kind: FaultKind::Unmapped, expected: "a value that the map names".to_owned(), found }
 }
 
 /// A number, or a number kept in a string, stays the one or the other.

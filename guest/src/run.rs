@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::carry::{Bound, Carry, Entry, Kept};
 use crate::json;
-use crate::op::{Direction, Edit, Emptied, Refusal, Style};
+use crate::op::{Direction, Edit, Emptied, Put, Refusal, Style};
 use crate::pack::{CarryPlace, Overflow};
 use crate::path;
 use crate::plan::{Body, Code, Guard, Hop, NONE, Plan, Stretch, Sym};
@@ -40,8 +40,9 @@ pub(crate) struct Run<'r> {
     bound: Vec<Binding>,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
     keys: BTreeMap<(bool, u32), Vec<String>>,
-    /// What an edit writes.
+    /// What an edit writes, and what its inverse makes of that.
     written: Vec<u8>,
+    back: Vec<u8>,
     /// What was changed, if somebody asked.
     pub(crate) trace: Option<Vec<Change>>,
 }
@@ -61,6 +62,7 @@ impl<'r> Run<'r> {
             bound: Vec::new(),
             keys: BTreeMap::new(),
             written: Vec::new(),
+            back: Vec::new(),
             trace: None,
         }
     }
@@ -295,45 +297,33 @@ impl<'r> Run<'r> {
             (Some(put), Some(found)) => json::equal(put.as_bytes(), found),
             _ => false,
         });
-        let becomes = match remembered {
-            Some((was, put)) => was.as_ref().map(|was| {
-                self.written.clear();
-                // What the op left as it was stays as it is now, in whatever spelling.
-                let text = if was == put.as_deref().unwrap_or_default() { found.unwrap_or_default() } else { was.as_bytes() };
-                self.written.extend_from_slice(text);
-            }),
+        let mut written = std::mem::take(&mut self.written);
+        let put = match remembered {
+            // What the op left as it was stays as it is now, in whatever spelling.
+            Some((Some(was), Some(put))) if was == put => Put::Same,
+            Some((was, _)) => was.as_deref().map_or(Put::Absent, Put::Text),
             None => {
-                let out = match edit.write(self.direction, found) {
-                    Ok(out) => out,
+                let put = match edit.write(self.direction, found, &mut written) {
+                    Ok(put) => put,
                     Err(Refusal { kind, expected, found }) => return Err(self.fault(code, node, at, kind, &expected, &found)),
                 };
-                let written = out.map(|out| {
-                    self.written.clear();
-                    self.written.extend_from_slice(&out);
-                });
-                let now = written.map(|()| self.written.as_slice());
-                let back = edit.write(self.direction.opposite(), now);
-                if !matches!(&back, Ok(back) if back.as_deref() == found) {
-                    let spelling = matches!(&back, Ok(Some(back)) if found.is_some_and(|found| json::equal(back, found)));
+                let now = put.text(found, &written);
+                let back = edit.write(self.direction.opposite(), now, &mut self.back);
+                let back = back.map(|back| back.text(now, &self.back));
+                if !matches!(back, Ok(back) if back == found) {
+                    let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
                     if !(spelling && self.plan.policy.carry == CarryPlace::None) {
-                        let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-                        kept.value = Some((found.map(owned), now.map(owned)));
+                        kept.value = Some((found.map(json::owned), now.map(json::owned)));
                     }
                 }
-                written
+                put
             }
         };
         self.counts.restored += u32::from(remembered.is_some());
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
-        let outcome = match (remembered.is_some(), kept.value.is_some(), self.plan.policy.carry) {
-            (true, _, _) => "restored",
-            (false, true, CarryPlace::None) => "lost",
-            (false, true, CarryPlace::Beside | CarryPlace::Inline) => "carried",
-            (false, false, _) => "changed",
-        };
-        let changed = becomes.map(|()| self.written.as_slice()) != found;
-        let after = becomes.map(|()| std::mem::take(&mut self.written));
-        match (target, &after) {
+        let changed = put.text(found, &written) != found;
+        let after = put.text(None, &written);
+        match (target, after) {
             _ if !changed => {}
             (Some(id), Some(text)) => self.tape.replace(self.plan, id, text),
             (Some(id), None) => {
@@ -351,13 +341,17 @@ impl<'r> Run<'r> {
         if let Some(before) = before
             && changed
         {
+            let outcome = match (remembered.is_some(), kept.value.is_some(), self.plan.policy.carry) {
+                (true, _, _) => "restored",
+                (false, true, CarryPlace::None) => "lost",
+                (false, true, CarryPlace::Beside | CarryPlace::Inline) => "carried",
+                (false, false, _) => "changed",
+            };
             let place = self.pointer(node, at);
-            let after = after.as_ref().map(|text| String::from_utf8_lossy(text).into_owned());
+            let after = after.map(|text| String::from_utf8_lossy(text).into_owned());
             self.note(code, place, before, after, outcome);
         }
-        if let Some(text) = after {
-            self.written = text;
-        }
+        self.written = written;
         Ok(changed)
     }
 

@@ -4,7 +4,7 @@
 //! the tape, and their bytes are copied by `splice` as parts of longer runs. What is thrown away: everything between
 //! the touched places but its position. Costs: one node for each touched member that is there.
 
-use crate::plan::{NONE, Plan, ROOT, Sym};
+use crate::plan::{NONE, Plan, ROOT, Sym, TrieNode};
 use crate::scan::{Flaw, Scanner};
 
 /// The tape of one record. Buffers are reused from record to record.
@@ -353,8 +353,9 @@ impl Tape {
     /// Looks into a value as far as the plan does. The text is valid JSON.
     fn open(&mut self, plan: &Plan, id: u32) {
         let node = self.node(id);
-        let (value, trie) = (node.value, node.trie);
-        if trie == NONE || value.buffer == Buffer::Record {
+        let value = node.value;
+        let leaf = plan.trie.get(node.trie as usize).is_none_or(TrieNode::is_leaf);
+        if leaf || value.buffer == Buffer::Record {
             return;
         }
         let mut scanner = Scanner::trusting(&self.scratch);
