@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::bindings::{Answer, Guest, PackProblem};
 use crate::contract::{Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
 use crate::engine::{Compiled, MEMORY_CEILING};
-use crate::error::{CallError, GuestError, GuestFailure, LoadError, Problem};
+use crate::error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Problem};
 use crate::fleet::Fleet;
 use crate::instance::{Instance, State};
 use crate::limits::{Isolation, Limits};
@@ -78,6 +78,7 @@ impl Generation {
     /// # Errors
     /// A fault if no version recognises it, or more than one.
     pub fn detect(&self, record: &[u8]) -> Result<Detection, CallError> {
+        self.fits(record)?;
         self.call(record.len(), |guest, store| guest.detect(store, record), |found| self.knows(found.version))
     }
 
@@ -88,6 +89,7 @@ impl Generation {
     /// A fault if the record can't be translated; it stays as it was.
     pub fn translate(&self, record: &[u8], carry: &[u8], from: Version, to: Version) -> Result<Translation, CallError> {
         self.known([from, to])?;
+        self.fits(record)?;
         let bytes = record.len() + carry.len();
         self.call(bytes, |guest, store| guest.translate(store, record, carry, from, to), |_| true)
     }
@@ -98,6 +100,7 @@ impl Generation {
     /// As `detect` and `translate`.
     pub fn normalize(&self, record: &[u8], carry: &[u8], to: Version) -> Result<Normalized, CallError> {
         self.known([to])?;
+        self.fits(record)?;
         let bytes = record.len() + carry.len();
         self.call(bytes, |guest, store| guest.normalize(store, record, carry, to), |normal| self.knows(normal.found))
     }
@@ -118,6 +121,7 @@ impl Generation {
     /// As `translate`.
     pub fn explain(&self, record: &[u8], carry: &[u8], from: Version, to: Version) -> Result<Vec<Change>, CallError> {
         self.known([from, to])?;
+        self.fits(record)?;
         // For people and slow: sixteen times the work of a translation is still nothing to wait for.
         let bytes = 16 * (record.len() + carry.len());
         self.call(bytes, |guest, store| guest.explain(store, record, carry, from, to), |_| true)
@@ -130,6 +134,21 @@ impl Generation {
     pub fn test(&self) -> Result<Vec<Failure>, CallError> {
         let budget = self.settings.limits.cpu_load;
         self.within(budget, |guest, store| guest.test(store).map(Ok), |_| true)
+    }
+
+    /// A record that no guest of this pack would read is not carried into the sandbox at all.
+    fn fits(&self, record: &[u8]) -> Result<(), CallError> {
+        let limit = self.manifest.policy.max_bytes;
+        if record.len() <= limit as usize {
+            return Ok(());
+        }
+        Err(CallError::Fault(Fault {
+            kind: FaultKind::TooLarge,
+            op: String::new(),
+            place: String::new(),
+            expected: format!("at most {limit} bytes (policy.max_bytes)"),
+            found: format!("{} bytes", record.len()),
+        }))
     }
 
     /// Linear memory of a warm instance, in bytes; of a fresh one if none is warm.
