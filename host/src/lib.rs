@@ -92,3 +92,8 @@ pub use store::{CasOutcome, MemoryStore, Store, StoreError, Stored, Tag};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of docs/embedding.md run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Embedding;

@@ -1,0 +1,108 @@
+//! The words of the code that documents must know: a new op, policy key or fault without a line of its own is red.
+
+use unskew_guest::{Policy, Rules};
+
+use crate::document;
+
+/// The quoted names of a list in a source file, from `start` to `end`.
+fn names(file: &str, start: &str, end: &str) -> Vec<String> {
+    let source = document(file);
+    let (_, rest) = source.split_once(start).unwrap_or_else(|| panic!("{file} has no {start:?} any more"));
+    let (list, _) = rest.split_once(end).unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The cells of the rows of a table whose first cell is `code`.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().replace('`', "")).collect();
+    text.lines().filter(|line| line.starts_with("| `")).map(cells).collect()
+}
+
+/// What stands below a heading, up to the next one of its rank.
+fn section(document: &str, heading: &str) -> String {
+    let rank = heading.split(' ').next().unwrap();
+    let (_, rest) = document.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading {heading:?}"));
+    rest.split(&format!("\n{rank} ")).next().unwrap().to_owned()
+}
+
+#[test]
+fn every_op_has_a_section_and_a_row() {
+    let rules = document("docs/rules.md");
+    let ops = names("guest/src/op.rs", "NAMES: [&str; ", "];");
+    assert!(ops.len() >= 8);
+    let ops_section = section(&rules, "## Ops");
+    let table = rows(ops_section.split("\n### ").next().unwrap());
+    for op in &ops {
+        assert!(rules.contains(&format!("\n### `{op}`")), "op {op} has no section");
+        assert!(table.iter().any(|row| row[0] == *op), "op {op} has no row");
+    }
+    for row in &table {
+        assert!(ops.contains(&row[0]), "the op {} doesn't exist", row[0]);
+    }
+}
+
+#[test]
+fn every_form_of_time_kind_of_value_and_rounding_is_named() {
+    let rules = document("docs/rules.md");
+    let lists = [
+        ("guest/src/time.rs", "NAMES: [&str; 5]"),
+        ("guest/src/json.rs", "NAMES: [(&str, Kind); 6]"),
+        ("guest/src/number.rs", "NAMES: [(&str, Rounding); 4]"),
+    ];
+    for (file, start) in lists {
+        for name in names(file, start, "];") {
+            assert!(rules.contains(&format!("`{name}`")), "{file}: {name} isn't described");
+        }
+    }
+}
+
+#[test]
+fn every_policy_key_has_a_row_with_its_default_and_range() {
+    let table = rows(&section(&document("docs/rules.md"), "## Policy"));
+    let Policy { carry_member, carry_max_bytes, max_bytes, max_depth, .. } = Policy::default();
+    let source = document("guest/src/pack.rs");
+    let (_, fields) = source.split_once("pub struct Policy {").unwrap();
+    let fields = fields.split('}').next().unwrap().lines();
+    let keys: Vec<&str> = fields.filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).collect();
+    assert_eq!(table.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), keys);
+    for row in &table {
+        let [key, default, values, ..] = row.as_slice() else { panic!("{row:?}") };
+        let number = |n: u32| n.to_string();
+        match key.as_str() {
+            "carry_member" => assert_eq!(*default, carry_member),
+            "carry_max_bytes" => assert_eq!(*default, number(carry_max_bytes)),
+            "max_bytes" => assert_eq!(*default, number(max_bytes)),
+            "max_depth" => assert_eq!(*default, number(max_depth)),
+            _ => assert_eq!(accepts(key, &format!("\"{default}\"")), Ok(Policy::default()), "{key}"),
+        }
+        if let Some((low, high)) = values.split_once(" to ") {
+            let (low, high): (u64, u64) = (low.parse().unwrap(), high.parse().unwrap());
+            assert!(accepts(key, &low.to_string()).is_ok() && accepts(key, &high.to_string()).is_ok(), "{key}");
+            assert!(accepts(key, &(high + 1).to_string()).is_err(), "{key}");
+            assert!(low == 0 || accepts(key, &(low - 1).to_string()).is_err(), "{key}");
+        } else if key != "carry_member" {
+            for value in values.split(", ") {
+                assert!(accepts(key, &format!("\"{value}\"")).is_ok(), "{key} = {value}");
+            }
+        }
+    }
+}
+
+fn accepts(key: &str, value: &str) -> Result<Policy, String> {
+    let pack = format!(
+        r#"{{"name":"p","revision":1,"version":[{{"id":"1","marker":{{"path":"/v","absent":true}}}}],"policy":{{"{key}":{value}}}}}"#
+    );
+    let rules = Rules::load(pack.as_bytes()).map_err(|problems| format!("{problems:?}"))?;
+    Ok(rules.manifest().policy.clone())
+}
+
+#[test]
+fn every_fault_of_the_contract_has_a_row() {
+    let contract = document("wit/compat.wit");
+    let (_, kinds) = contract.split_once("enum fault-kind {").unwrap();
+    let kinds = kinds.split('}').next().unwrap().lines().map(str::trim);
+    let kinds: Vec<&str> =
+        kinds.filter_map(|line| line.strip_suffix(',').filter(|line| !line.starts_with('/'))).collect();
+    let table = rows(&section(&document("docs/rules.md"), "## Faults"));
+    assert_eq!(table.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), kinds);
+}
