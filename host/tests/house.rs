@@ -121,7 +121,6 @@ fn links_between_documents_lead_somewhere() {
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
-        "README.md",
         "docs/embedding.md",
         "docs/gateway.md",
         "docs/operations.md",
