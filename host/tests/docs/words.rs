@@ -1,5 +1,6 @@
 //! The words of the code that documents must know: a new op, policy key or fault without a line of its own is red.
 
+use unskew::Limits;
 use unskew_guest::{Policy, Rules};
 
 use crate::document;
@@ -105,4 +106,21 @@ fn every_fault_of_the_contract_has_a_row() {
         kinds.filter_map(|line| line.strip_suffix(',').filter(|line| !line.starts_with('/'))).collect();
     let table = rows(&section(&document("docs/rules.md"), "## Faults"));
     assert_eq!(table.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), kinds);
+}
+
+#[test]
+fn every_limit_has_a_row_with_its_default() {
+    let limits = Limits::default();
+    let is = [
+        ("cpu_base", format!("{:?}", limits.cpu_base)),
+        ("cpu_per_kib", format!("{:?}", limits.cpu_per_kib)),
+        ("cpu_load", format!("{:?}", limits.cpu_load)),
+        ("memory", limits.memory.map_or("from the pack's max_bytes".to_owned(), |bytes| bytes.to_string())),
+        ("instances", limits.instances.to_string()),
+        ("wait", format!("{:?}", limits.wait)),
+        ("artefact", limits.artefact.to_string()),
+    ];
+    let table = rows(&section(&document("docs/embedding.md"), "## Limits, isolation, failures"));
+    let shown: Vec<(&str, String)> = table.iter().map(|row| (row[0].as_str(), row[1].clone())).collect();
+    assert_eq!(shown, is);
 }
