@@ -61,6 +61,9 @@ pub struct Config {
     /// How long the gateway waits.
     #[serde(default)]
     pub timeouts: TimeoutEntry,
+    /// The file that it was read from; SIGHUP reads it again.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 impl Config {
@@ -108,6 +111,7 @@ impl Default for Config {
             health: HealthEntry::default(),
             directory: DirectoryEntry::default(),
             timeouts: TimeoutEntry::default(),
+            source: None,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn from_file(path: &Path) -> Result<Config, ConfigError> {
         problems: vec![Problem { place: None, pointer: String::new(), message: format!("can't be read: {error}") }],
     })?;
     let mut config = from_toml(&name, &text)?;
+    config.source = Some(path.to_path_buf());
     if let (Some(pack), Some(folder)) = (&config.pack, path.parent()) {
         config.pack = Some(folder.join(pack));
     }

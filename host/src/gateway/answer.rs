@@ -15,12 +15,16 @@ use super::translate::Target;
 use crate::contract::Version;
 use crate::generation::Generation;
 use crate::limits::Mode;
+use crate::router::Tier;
 
 /// Says where a request went and why, if the configuration asks for it.
 pub(crate) const EXPLAIN: HeaderName = HeaderName::from_static("unskew-explain");
 
 /// Headers that begin like this are ours: whatever clients or servers send under such a name is dropped.
 pub(crate) const OURS: &str = "unskew-";
+
+/// Headers that no longer hold once a body is translated.
+pub(crate) const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 impl State {
     /// Looks at the head of an answer: strips what is ours, learns the session, translates a record in a header.
@@ -95,6 +99,30 @@ impl State {
         if let Ok(value) = http::HeaderValue::from_str(&line) {
             let _ = head.insert_header(EXPLAIN, value);
         }
+    }
+
+    /// Counts where the request went, and logs the decision for those who ask for it.
+    pub(crate) fn log(&self, ctx: &Ctx) {
+        let Some(placed) = ctx.placed.as_ref().filter(|_| ctx.refusal.is_none()) else { return };
+        match placed.tier {
+            Tier::Native => self.counters.native.one(),
+            Tier::Exact => self.counters.exact.one(),
+            Tier::Carried => self.counters.with_carry.one(),
+            Tier::Lossy => self.counters.lossy.one(),
+            Tier::Unknown => self.counters.unknown.one(),
+        }
+        tracing::debug!(
+            target: "unskew::decision",
+            session = ctx.session.as_deref().unwrap_or_default(),
+            server = %placed.server().name,
+            version = %placed.server().version,
+            tier = %placed.tier,
+            pack.revision = ctx.generation.as_ref().map(|generation| generation.manifest().revision),
+            carried = ctx.counts.carried,
+            restored = ctx.counts.restored,
+            lost = ctx.counts.lost,
+            "request is forwarded"
+        );
     }
 
     /// How much of a body is held back for a record or an id.

@@ -36,6 +36,16 @@ counters! {
     ends,
     /// Creates, joins and ends in which no session id was found where the rule says.
     unidentified,
+    /// Requests forwarded to a server that reads their record as it is.
+    native,
+    /// Requests forwarded to a server for which an exact translation exists.
+    exact,
+    /// Requests forwarded to a server for which the carry brings everything back.
+    with_carry,
+    /// Requests forwarded to a server for which something is lost.
+    lossy,
+    /// Requests forwarded of whose record, or whose server, no version is known.
+    unknown,
     /// Records translated: in requests, in the store and in answers.
     translated,
     /// Records rewritten in the store; each is counted as translated too.

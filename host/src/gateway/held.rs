@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -15,6 +15,7 @@ use pingora::proxy::subrequest::pipe::{InputBodyType, pipe_subrequest};
 use pingora::proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
 use pingora::{Error, ErrorSource, ErrorType};
 
+use super::answer::DIGESTS;
 use super::pointer::{Lost, Pointer, splice};
 use super::problem::{Refusal, Refused};
 use super::request::Ctx;
@@ -118,6 +119,16 @@ impl State {
             Err(refusal) => return self.refuse_answer(session, ctx, refusal).await,
         };
         self.explain(ctx, &mut head);
+        if ctx.answer_changed {
+            for digest in DIGESTS {
+                head.remove_header(digest);
+            }
+            // Other bytes than the server's: its tag holds for their meaning only.
+            let tag = head.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.starts_with('"'));
+            if let Some(weak) = tag.map(|tag| format!("W/{tag}")) {
+                head.insert_header(ETAG, weak)?;
+            }
+        }
         head.remove_header(&TRANSFER_ENCODING);
         let bodyless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !bodyless {
@@ -149,7 +160,10 @@ impl State {
             Err(_) => return Ok(body),
         };
         match self.for_client(ctx, body.slice(place.clone()), client).await? {
-            Some(record) => Ok(splice(&body, place, &record)),
+            Some(record) => {
+                ctx.answer_changed = true;
+                Ok(splice(&body, place, &record))
+            }
             None => Ok(body),
         }
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::proxy::Gate;
 use super::state::State;
-use super::{ACCEPT_PAUSE, Gateway};
+use super::{ACCEPT_PAUSE, Gateway, reload};
 
 /// The accept loop, before it runs.
 pub(crate) struct Accepting {
@@ -92,7 +92,9 @@ pub(crate) async fn until_signalled(gateway: Gateway) -> io::Result<()> {
     loop {
         tokio::select! {
             _ = hangup.recv() => {
-                let _ = gateway.reload(); // logs what it finds
+                // Both log what they find.
+                reload::reread(&gateway);
+                let _ = gateway.reload();
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

@@ -204,7 +204,7 @@ impl Drop for Threads {
     }
 }
 
-/// Runs a gateway as a program: SIGHUP loads the pack again, SIGTERM and SIGINT stop it, a second one at once.
+/// Runs a gateway as a program: SIGHUP reads mode, servers and pack again, SIGTERM and SIGINT stop it, a second one at once.
 ///
 /// # Errors
 /// If it can't start.

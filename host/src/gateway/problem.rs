@@ -121,13 +121,12 @@ impl Refused {
     /// The error type of RFC 9209, section 2.3.
     fn proxy_error(self) -> &'static str {
         match self {
-            Refused::NoServer | Refused::Race => "destination_unavailable",
+            Refused::NoServer | Refused::Race | Refused::Unreachable => "destination_unavailable",
             Refused::NoRules => "proxy_configuration_error",
             Refused::BadRecord | Refused::RecordTooLarge | Refused::IdTooDeep | Refused::BadBody => {
                 "http_request_denied"
             }
             Refused::BadAnswer => "http_protocol_error",
-            Refused::Unreachable => "destination_ip_unroutable",
             Refused::Timeout => "http_response_timeout",
             Refused::BrokenAnswer => "http_response_incomplete",
             Refused::BadStoredRecord | Refused::GuestFailed | Refused::StoreFailed | Refused::Internal => {

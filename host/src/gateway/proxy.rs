@@ -12,7 +12,7 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::answer::OURS;
+use super::answer::{DIGESTS, OURS};
 use super::held::Slot;
 use super::problem::{Refusal, Refused};
 use super::request::{Body, Ctx};
@@ -108,6 +108,11 @@ impl ProxyHttp for Gate {
         let Some(placed) = &ctx.placed else { return Ok(()) };
         if let (Some(value), Carrier::Header { name, .. }) = (&placed.header, &self.0.carrier) {
             request.insert_header(name.clone(), value.clone())?;
+        }
+        if placed.body.is_some() || placed.streams_to.is_some() {
+            for digest in DIGESTS {
+                request.remove_header(digest);
+            }
         }
         if let Some(body) = &placed.body {
             request.remove_header(&TRANSFER_ENCODING);
@@ -212,8 +217,9 @@ impl ProxyHttp for Gate {
             self.0.read_body(ctx, None, true); // where the end of the body came without a piece
         }
         let left = session.subrequest_ctx.as_ref().and_then(|shared| shared.user_ctx()?.downcast_ref::<Slot>());
-        if let Some(slot) = left {
-            slot.leave(std::mem::replace(ctx, Ctx::new(&self.0)));
+        match left {
+            Some(slot) => slot.leave(std::mem::replace(ctx, Ctx::new(&self.0))),
+            None => self.0.log(ctx),
         }
     }
 
@@ -231,10 +237,12 @@ fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> pingora::Result<T> {
 /// What a failure of Pingora's is to a client.
 fn failure(error: &Error) -> Refused {
     match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => Refused::Timeout,
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError => {
-            Refused::Unreachable
-        }
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Refused::Timeout,
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError => Refused::Unreachable,
         _ => match error.esource() {
             ErrorSource::Upstream => Refused::BrokenAnswer,
             ErrorSource::Downstream => Refused::BadBody, // framed wrongly

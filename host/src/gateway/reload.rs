@@ -7,7 +7,9 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
+use super::Gateway;
 use super::state::State;
+use crate::config::Config;
 use crate::contract::CarryPlace;
 use crate::error::{LoadError, Problem};
 use crate::generation::Generation;
@@ -36,6 +38,35 @@ pub(crate) fn reload(state: &State) -> Result<Option<Arc<Generation>>, LoadError
             }
             Err(error)
         }
+    }
+}
+
+/// Reads the configuration's file again and takes what can change while it runs: the mode and the servers.
+pub(crate) fn reread(gateway: &Gateway) {
+    let old = &gateway.state.config;
+    let Some(path) = &old.source else { return };
+    let new = match Config::from_file(path) {
+        Ok(new) => new,
+        Err(error) => {
+            for problem in error.to_string().lines() {
+                tracing::error!(problem, "configuration is refused, the old one holds");
+            }
+            return;
+        }
+    };
+    gateway.state.set_mode_key(new.mode);
+    if let Err(error) = gateway.set_servers(&new.servers) {
+        tracing::error!(%error, "servers are refused, the old ones hold");
+    }
+    let rest = Config {
+        mode: old.mode,
+        servers: old.servers.clone(),
+        listen: old.listen.clone(),
+        pack: old.pack.clone(),
+        ..new
+    };
+    if rest != *old {
+        tracing::warn!("only mode and servers are taken from the changed configuration: the rest needs a restart");
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Ctx {
     pub(crate) refusal: Option<Refusal>,
     /// The answer's body, as far as the session id is looked for in it.
     pub(crate) learning: Option<BytesMut>,
+    /// Whether the answer's body is another than the server's.
+    pub(crate) answer_changed: bool,
 }
 
 /// The request's body, as far as it matters.
@@ -119,6 +121,7 @@ impl Ctx {
             translated: None,
             refusal: None,
             learning: None,
+            answer_changed: false,
         }
     }
 

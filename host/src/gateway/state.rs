@@ -116,6 +116,10 @@ impl State {
             Mode::Observe => ModeKey::Observe,
             Mode::Enforce => ModeKey::Enforce,
         };
+        self.set_mode_key(key);
+    }
+
+    pub(crate) fn set_mode_key(&self, key: ModeKey) {
         self.mode.store(key as u8, Ordering::Relaxed);
     }
 

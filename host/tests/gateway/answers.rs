@@ -88,6 +88,41 @@ async fn held_requests_are_refused_and_fail_like_others() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_told_and_never_half_sent() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"sid\":").await;
+        }
+    });
+    let gateway = ruled(&held(), &[entry(address, "1")], None);
+    let reply = post(&gateway, "/sessions/s/join", "{\"sid\":\"s\",\"legacy\":\"\"}").await;
+    assert_eq!((reply.status.as_u16(), reply.problem()["reason"].as_str()), (502, Some("broken-answer")));
+}
+
+#[tokio::test]
+async fn tags_and_digests_of_translated_answers_do_not_lie() {
+    let server = Upstream::answering(|seen| {
+        let mut response = Response::new(Full::new(seen.body.clone()));
+        for (name, value) in [("etag", "\"a\""), ("content-digest", "sha-256=:x:"), ("x-other", "1")] {
+            response.headers_mut().insert(name, http::HeaderValue::from_static(value));
+        }
+        response
+    })
+    .await;
+    let gateway = ruled(&held(), &[server.entry("1")], None);
+    let request = Request::builder().method("POST").uri("/sessions/s/join").header("content-digest", "sha-256=:y:");
+    let reply = Client::connect(gateway.address()).await.send(request, sized(new_record(""))).await.ok();
+    assert_eq!((reply.header("etag"), reply.header("content-digest"), reply.header("x-other")), ("W/\"a\"", "", "1"));
+    assert_eq!(server.last().header("content-digest"), None);
+}
+
+#[tokio::test]
 async fn a_servers_own_error_passes_as_it_is() {
     let server = Upstream::answering(|_| {
         let mut response = Response::new(Full::new(Bytes::from_static(b"{\"code\":1026}")));

@@ -8,6 +8,7 @@ mod bodies;
 mod config;
 mod headers;
 mod modes;
+mod program;
 mod reload;
 mod routing;
 mod store;

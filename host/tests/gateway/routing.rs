@@ -156,6 +156,64 @@ async fn a_server_that_hangs_up_is_told_as_a_broken_answer() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_is_nobodys_failure() {
+    let server = Upstream::echo().await;
+    let gateway = plain(JOINS, &[server.entry("1")]);
+    let half = b"POST /sessions/s/join HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    for _ in 0..5 {
+        let mut stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(half).await.unwrap();
+    }
+    until("all are taken", || gateway.counts().requests == 5).await;
+    post(&gateway, "/sessions/s/join", "{}").await.ok();
+    assert_eq!((gateway.counts().failed, gateway.counts().refused), (0, 0));
+}
+
+#[tokio::test]
+async fn a_full_server_spills_to_the_next() {
+    let (entered, entering) = std::sync::mpsc::channel();
+    let (entered, gate) = (std::sync::Mutex::new(entered), std::sync::Arc::new(std::sync::Barrier::new(2)));
+    let waiting = gate.clone();
+    let (_threads, slow) = tokio::task::spawn_blocking(|| {
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let slow = threads.block_on(Upstream::answering(move |_| {
+            entered.lock().unwrap().send(()).unwrap();
+            waiting.wait();
+            json("{\"server\":\"new\"}")
+        }));
+        (Leaked(Some(threads)), slow)
+    })
+    .await
+    .unwrap();
+    let old = Upstream::named("old").await;
+    let text = format!("{JOINS}[record.body]\nrequest = \"\"\n[policy]\nserver_limit = 1\nspill = 1.0\n");
+    let gateway = ruled(&text, &[slow.entry("2"), old.entry("1")], None);
+    let record = "{\"session_id\":\"s\",\"bitrate\":3000,\"schema\":2}";
+    let address = gateway.address();
+    let first = tokio::spawn(async move {
+        let request = Request::builder().method("POST").uri("/sessions/s/join");
+        Client::connect(address).await.send(request, sized(record)).await
+    });
+    tokio::task::spawn_blocking(move || entering.recv_timeout(Duration::from_secs(10)).unwrap()).await.unwrap();
+    // The only server of the record's version is busy, so the next tier takes this one, translated.
+    assert_eq!(post(&gateway, "/sessions/t/join", record).await.ok().text(), "{\"server\":\"old\"}");
+    tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+    assert_eq!(first.await.unwrap().ok().text(), "{\"server\":\"new\"}");
+    until("both are counted", || (gateway.counts().native, gateway.counts().with_carry) == (1, 1)).await;
+}
+
+/// Threads of a server that may be dropped where waiting is forbidden.
+struct Leaked(Option<tokio::runtime::Runtime>);
+
+impl Drop for Leaked {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+#[tokio::test]
 async fn health_checks_take_a_server_out_and_bring_it_back() {
     let sick = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let flag = sick.clone();

@@ -1,0 +1,85 @@
+//! `unskew serve` as a process: what it does on signals.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use http::Request;
+
+use crate::support::*;
+
+struct Serving {
+    child: Child,
+    address: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Serving {
+    fn start(name: &str, text: &str) -> Serving {
+        let address = dead_address();
+        let folder = std::env::temp_dir().join(format!("unskew-serve-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("pack.toml"), PACK).unwrap();
+        std::fs::write(folder.join("unskew.toml"), text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_unskew"))
+            .args(["serve", "--config"])
+            .arg(folder.join("unskew.toml"))
+            .args(["--listen", &address.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Serving { child, address, folder }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    async fn join(&self) -> Reply {
+        let request = Request::builder().method("POST").uri("/sessions/s/join");
+        Client::connect(self.address).await.send(request, sized(NEW)).await
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+const NEW: &str = "{\"session_id\":\"s\",\"bitrate\":3000,\"schema\":2}";
+const OLD: &str = "{\"sid\":\"s\",\"legacy\":\"\"}";
+
+fn text(mode: &str, server: &Upstream) -> String {
+    let address = server.address;
+    format!(
+        "mode = \"{mode}\"\npack = \"pack.toml\"\n[[server]]\naddress = \"{address}\"\nversion = \"1\"\n[[join]]\nmatch = \"POST /sessions/{{id}}/join\"\n[record.body]\nrequest = \"\"\n"
+    )
+}
+
+#[tokio::test]
+async fn hangup_reads_mode_and_pack_again_and_terminate_ends_well() {
+    let server = Upstream::echo().await;
+    let mut serving = Serving::start("signals", &text("off", &server));
+    until("it listens", || std::net::TcpStream::connect(serving.address).is_ok()).await;
+    assert_eq!(serving.join().await.ok().text(), NEW);
+    // A configuration with a mistake changes nothing.
+    std::fs::write(serving.folder.join("unskew.toml"), text("enforced", &server)).unwrap();
+    serving.signal("HUP");
+    assert_eq!(serving.join().await.ok().text(), NEW);
+    std::fs::write(serving.folder.join("unskew.toml"), text("enforce", &server)).unwrap();
+    serving.signal("HUP");
+    let mut tries = 0;
+    while serving.join().await.ok().text() != OLD {
+        tries += 1;
+        assert!(tries < 2000, "the mode never changes");
+    }
+    serving.signal("TERM");
+    let ended =
+        tokio::task::spawn_blocking(move || serving.child.wait().map(|status| (status, serving)).unwrap()).await;
+    assert_eq!(ended.unwrap().0.code(), Some(0));
+}
