@@ -12,7 +12,7 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -84,11 +84,30 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// The signals that a gateway as a program obeys. Taken before it listens: from then on nobody's signal ends it by
+/// accident.
+pub(crate) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// If the operating system refuses.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn take() -> io::Result<Signals> {
+        let [hangup, terminate, interrupt] =
+            [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        Ok(Signals { hangup: hangup?, terminate: terminate?, interrupt: interrupt? })
+    }
+}
+
 /// Runs a gateway until it is told to stop by a signal.
-pub(crate) async fn until_signalled(gateway: Gateway) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+pub(crate) async fn until_signalled(gateway: Gateway, signals: Signals) {
+    let Signals { mut hangup, mut terminate, mut interrupt } = signals;
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -106,5 +125,4 @@ pub(crate) async fn until_signalled(gateway: Gateway) -> io::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    Ok(())
 }

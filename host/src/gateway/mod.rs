@@ -209,10 +209,13 @@ impl Drop for Threads {
 /// # Errors
 /// If it can't start.
 pub fn serve(config: Config) -> Result<(), StartError> {
-    let signals = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Threads)?;
-    let runtime = Runtime::builder().build()?;
-    let gateway = Gateway::start(config, runtime, None)?;
-    signals.block_on(listen::until_signalled(gateway)).map_err(StartError::Threads)
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Threads)?;
+    let entered = waiting.enter();
+    let signals = listen::Signals::take().map_err(StartError::Threads)?;
+    drop(entered);
+    let gateway = Gateway::start(config, Runtime::builder().build()?, None)?;
+    waiting.block_on(listen::until_signalled(gateway, signals));
+    Ok(())
 }
 
 /// The first pack: it must load, unless the policy lets requests pass without one.
