@@ -66,7 +66,9 @@ impl Kept {
 impl Entry {
     pub(crate) fn new(op: u64, place: Vec<Bound>, kept: Kept) -> Entry {
         let texts = kept.value.iter().flat_map(|(was, put)| [was, put]).flatten();
-        let mut text = String::with_capacity(texts.map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()));
+        let mut text = String::with_capacity(
+            texts.map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()),
+        );
         text.push_str("{\"op\":\"");
         push_hex(&mut text, op);
         text.push('"');
@@ -125,7 +127,8 @@ impl Carry {
         if text.is_empty() {
             return (Carry::default(), 0);
         }
-        let document = (text.len() <= max_bytes as usize).then(|| serde_json::from_slice::<Document>(text).ok()).flatten();
+        let document =
+            (text.len() <= max_bytes as usize).then(|| serde_json::from_slice::<Document>(text).ok()).flatten();
         let Some(document) = document.filter(|document| document.unskew == FORMAT) else {
             return (Carry::default(), 1);
         };
@@ -135,7 +138,8 @@ impl Carry {
         let found = document.kept.len();
         let entries: Vec<Entry> = document.kept.into_iter().filter_map(EntryDocument::sound).collect();
         let lost = (found - entries.len()) as u32;
-        let mut index: Vec<(u64, usize)> = entries.iter().enumerate().map(|(i, entry)| (digest(entry.op, &entry.place), i)).collect();
+        let mut index: Vec<(u64, usize)> =
+            entries.iter().enumerate().map(|(i, entry)| (digest(entry.op, &entry.place), i)).collect();
         index.sort_unstable();
         let mut ops: Vec<u64> = entries.iter().map(|entry| entry.op).collect();
         ops.sort_unstable();
@@ -287,7 +291,11 @@ impl EntryDocument {
         };
         let place = self.r#in.into_iter().map(bound).collect::<Option<Vec<Bound>>>()?;
         let texts = self.text.iter().flat_map(|(was, put)| [was, put]).flatten();
-        let valid = texts.into_iter().all(|text| Scanner::is_value(text.as_bytes()) && !text.starts_with([' ', '\n', '\r', '\t']) && !text.ends_with([' ', '\n', '\r', '\t']));
+        let valid = texts.into_iter().all(|text| {
+            Scanner::is_value(text.as_bytes())
+                && !text.starts_with([' ', '\n', '\r', '\t'])
+                && !text.ends_with([' ', '\n', '\r', '\t'])
+        });
         let kept = Kept { value: self.text, done: self.done, parents: self.parents };
         (valid && !kept.is_empty()).then(|| hex(&self.op).map(|op| Entry::new(op, place, kept))).flatten()
     }

@@ -81,7 +81,8 @@ pub(crate) fn for_each_rule<'c>(rules: &'c [Rule], scope: &Path, visit: &mut dyn
 fn read(mut table: Table<'_>) -> Option<Checked> {
     let name = table.need("name").and_then(|field| field.string());
     let revision = table.need("revision").and_then(|field| field.integer(0..=u64::MAX));
-    let policy = table.take("policy").map_or(Some(Policy::default()), |field| read_policy(field.called("policy").table()?));
+    let policy =
+        table.take("policy").map_or(Some(Policy::default()), |field| read_policy(field.called("policy").table()?));
     let versions = read_versions(&mut table);
     let ids: Vec<&str> = versions.iter().map(|version| version.id.as_str()).collect();
     let mut steps = read_steps(&mut table, &ids);
@@ -103,19 +104,32 @@ fn read_versions(table: &mut Table<'_>) -> Vec<Version> {
     if fields.is_empty() || fields.len() > usize::from(u16::MAX) {
         list.problem("a pack has at least one version and at most 65535");
     }
-    let id_of = |field: &Field<'_>| -> Option<String> { serde_json::from_str(field.text()).ok().and_then(|v: serde_json::Value| v.get("id")?.as_str().map(str::to_owned)) };
+    let id_of = |field: &Field<'_>| -> Option<String> {
+        serde_json::from_str(field.text())
+            .ok()
+            .and_then(|v: serde_json::Value| v.get("id")?.as_str().map(str::to_owned))
+    };
     let ids: Vec<String> = fields.iter().map(|field| id_of(field).unwrap_or_default()).collect();
     let mut versions = Vec::new();
     for (index, field) in fields.into_iter().enumerate() {
         let name = ids.get(index).cloned().unwrap_or_default();
-        let field = field.called(if name.is_empty() { format!("version {}", index + 1) } else { format!("version \"{name}\"") });
+        let field = field.called(if name.is_empty() {
+            format!("version {}", index + 1)
+        } else {
+            format!("version \"{name}\"")
+        });
         if let Some(version) = field.table().and_then(|table| read_version(table, &ids)) {
             if versions.iter().any(|other: &Version| other.id == version.id) {
                 field.problem("an earlier version has the same id");
             }
-            let alike = |other: &&Version| other.marker == version.marker && other.has == version.has && other.lacks == version.lacks;
+            let alike = |other: &&Version| {
+                other.marker == version.marker && other.has == version.has && other.lacks == version.lacks
+            };
             if let Some(other) = versions.iter().find(alike) {
-                field.problem(format!("is recognised by the same marker and shape as version \"{}\": no record could be told apart", other.id));
+                field.problem(format!(
+                    "is recognised by the same marker and shape as version \"{}\": no record could be told apart",
+                    other.id
+                ));
             }
             versions.push(version);
         }
@@ -229,14 +243,19 @@ fn read_steps(table: &mut Table<'_>, ids: &[&str]) -> Vec<Step> {
                 }
                 steps.push((lower, Step { label, rules }));
             }
-            (Some(_), Some(_)) => field.problem(format!("goes from \"{from}\" to \"{to}\", but a step goes to the next version of the list: {}", ids.join(", "))),
+            (Some(_), Some(_)) => field.problem(format!(
+                "goes from \"{from}\" to \"{to}\", but a step goes to the next version of the list: {}",
+                ids.join(", ")
+            )),
             _ => {}
         }
     }
     steps.sort_by_key(|(lower, _)| *lower);
     for (index, pair) in ids.windows(2).enumerate() {
         if let ([from, to], false) = (pair, steps.iter().any(|(lower, _)| *lower == index)) {
-            table.problem(format!("there is no step from \"{from}\" to \"{to}\": add [[step]] with from = \"{from}\", to = \"{to}\""));
+            table.problem(format!(
+                "there is no step from \"{from}\" to \"{to}\": add [[step]] with from = \"{from}\", to = \"{to}\""
+            ));
         }
     }
     steps.into_iter().map(|(_, step)| step).collect()
@@ -248,7 +267,10 @@ fn check_rule(field: &Field<'_>, rule: &Rule) {
     for condition in [&rule.when, &rule.when_upper].into_iter().flatten() {
         let stars = condition.path.scope_len();
         if stars > bound || condition.path.0.get(..stars) != scope.0.get(..stars) {
-            field.problem(format!("the condition's \"*\"s must be those of the op: {} does not begin like {scope}", condition.path));
+            field.problem(format!(
+                "the condition's \"*\"s must be those of the op: {} does not begin like {scope}",
+                condition.path
+            ));
         }
     }
     if let Op::In { rules, .. } = &rule.op {
@@ -293,7 +315,10 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
                 match follow(step, at.clone(), upwards, &mut relinks) {
                     Ok(next) => at = next,
                     Err((op, changed)) => {
-                        field.problem(format!("the key {at} is changed by {}, op {op}: a key passes only through rename and move", step.label));
+                        field.problem(format!(
+                            "the key {at} is changed by {}, op {op}: a key passes only through rename and move",
+                            step.label
+                        ));
                         relinks.push(changed);
                         break;
                     }
@@ -303,7 +328,8 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
         }
         for step in steps {
             for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| {
-                let mistaken = rule.op.paths().into_iter().map(|path| path.under(scope)).find(|path| shapes.contains(path));
+                let mistaken =
+                    rule.op.paths().into_iter().map(|path| path.under(scope)).find(|path| shapes.contains(path));
                 if let Some(path) = mistaken.filter(|_| !relinks.contains(&rule.digest)) {
                     let op = format!("{}, op {}", step.label, rule.label);
                     field.problem(format!("{op}: {path} has the name of the collection's key in another version, and could be taken for it"));
@@ -346,7 +372,9 @@ fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Re
                     relinks.push(rule.digest);
                 }
             }
-            Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => changed = Some((rule.label.clone(), rule.digest)),
+            Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => {
+                changed = Some((rule.label.clone(), rule.digest))
+            }
             Op::Edit { .. } | Op::In { .. } => {}
         }
     }
@@ -376,11 +404,26 @@ fn read_policy(mut table: Table<'_>) -> Option<Policy> {
             *into = choice;
         }
     }
-    choose(&mut table, "carry", &[("beside", CarryPlace::Beside), ("inline", CarryPlace::Inline), ("none", CarryPlace::None)], &mut policy.carry);
-    choose(&mut table, "carry_overflow", &[("refuse", Overflow::Refuse), ("drop", Overflow::Drop)], &mut policy.carry_overflow);
+    choose(
+        &mut table,
+        "carry",
+        &[("beside", CarryPlace::Beside), ("inline", CarryPlace::Inline), ("none", CarryPlace::None)],
+        &mut policy.carry,
+    );
+    choose(
+        &mut table,
+        "carry_overflow",
+        &[("refuse", Overflow::Refuse), ("drop", Overflow::Drop)],
+        &mut policy.carry_overflow,
+    );
     choose(&mut table, "unknown_version", &looks, &mut policy.unknown_version);
     choose(&mut table, "opaque", &looks, &mut policy.opaque);
-    choose(&mut table, "duplicate_keys", &[("touched", Duplicates::Touched), ("everywhere", Duplicates::Everywhere)], &mut policy.duplicate_keys);
+    choose(
+        &mut table,
+        "duplicate_keys",
+        &[("touched", Duplicates::Touched), ("everywhere", Duplicates::Everywhere)],
+        &mut policy.duplicate_keys,
+    );
     if let Some(member) = table.take("carry_member").and_then(|field| field.string()) {
         policy.carry_member = member;
     }
@@ -401,19 +444,33 @@ fn check_reserved(table: &Table<'_>, versions: &[Version], steps: &[Step], polic
     let carry = (policy.carry == CarryPlace::Inline).then(|| Path(vec![Seg::Key(policy.carry_member.clone())]));
     for (index, step) in steps.iter().enumerate() {
         for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| {
-            let pointer = format!("/step/{index}/ops/{}", rule.label.split('.').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1) - 1);
+            let pointer = format!(
+                "/step/{index}/ops/{}",
+                rule.label.split('.').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1) - 1
+            );
             let place = format!("{}, op {}", step.label, rule.label);
-            let covers = |path: &Path, reserved: &Path| matches!(path.0.first(), Some(Seg::Key(_))) && path.covers(reserved);
+            let covers =
+                |path: &Path, reserved: &Path| matches!(path.0.first(), Some(Seg::Key(_))) && path.covers(reserved);
             for path in rule.op.paths().into_iter().map(|path| path.under(scope)) {
                 let into = |reserved: &&Path| {
                     covers(&path, reserved) && !matches!(rule.op, Op::In { .. })
                         || matches!(path.0.first(), Some(Seg::Key(_))) && reserved.covers(&path)
                 };
-                if let Some(marker) = versions.iter().filter_map(|version| Some(&version.marker.as_ref()?.path)).find(into) {
-                    table.problems.note(&pointer, &place, format!("{path} touches the marker {marker}, which the versions stamp themselves"));
+                if let Some(marker) =
+                    versions.iter().filter_map(|version| Some(&version.marker.as_ref()?.path)).find(into)
+                {
+                    table.problems.note(
+                        &pointer,
+                        &place,
+                        format!("{path} touches the marker {marker}, which the versions stamp themselves"),
+                    );
                 }
                 if carry.as_ref().is_some_and(|carry| into(&carry)) {
-                    table.problems.note(&pointer, &place, format!("{path} touches the inline carry (policy.carry_member)"));
+                    table.problems.note(
+                        &pointer,
+                        &place,
+                        format!("{path} touches the inline carry (policy.carry_member)"),
+                    );
                 }
             }
         });
@@ -428,7 +485,9 @@ fn stamps(lower: &Version, upper: &Version, label: &str) -> Vec<Rule> {
             paths.push(&marker.path);
         }
     }
-    let value = |version: &Version, path: &Path| version.marker.as_ref().filter(|marker| marker.path == *path).and_then(|marker| marker.value.clone());
+    let value = |version: &Version, path: &Path| {
+        version.marker.as_ref().filter(|marker| marker.path == *path).and_then(|marker| marker.value.clone())
+    };
     let stamp = |path: &Path| Rule {
         label: "stamp".to_owned(),
         name: "stamp",

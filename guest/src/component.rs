@@ -40,7 +40,12 @@ impl wit::Guest for Component {
         Ok(wit::Detection { version: detection.version, carries: detection.carries })
     }
 
-    fn translate(session: wit::SessionRecord, carry: wit::Carry, origin: u16, target: u16) -> Result<wit::Translation, wit::Fault> {
+    fn translate(
+        session: wit::SessionRecord,
+        carry: wit::Carry,
+        origin: u16,
+        target: u16,
+    ) -> Result<wit::Translation, wit::Fault> {
         Ok(with(|rules| rules.translate(&session, &carry, origin, target))?.into())
     }
 
@@ -54,7 +59,12 @@ impl wit::Guest for Component {
         wit::Verdict { fidelity: verdict.fidelity.into(), reason: verdict.reason }
     }
 
-    fn explain(session: wit::SessionRecord, carry: wit::Carry, origin: u16, target: u16) -> Result<Vec<wit::Change>, wit::Fault> {
+    fn explain(
+        session: wit::SessionRecord,
+        carry: wit::Carry,
+        origin: u16,
+        target: u16,
+    ) -> Result<Vec<wit::Change>, wit::Fault> {
         let change = |change: rules::Change| wit::Change {
             op: change.op,
             place: change.place,
@@ -83,7 +93,8 @@ impl From<&rules::Manifest> for wit::Manifest {
             unknown_version: outlook(manifest.policy.unknown_version),
             opaque: outlook(manifest.policy.opaque),
         };
-        let version = |version: &rules::VersionInfo| wit::VersionInfo { id: version.id.clone(), reads: version.reads.clone() };
+        let version =
+            |version: &rules::VersionInfo| wit::VersionInfo { id: version.id.clone(), reads: version.reads.clone() };
         wit::Manifest {
             name: manifest.name.clone(),
             revision: manifest.revision,
@@ -96,7 +107,11 @@ impl From<&rules::Manifest> for wit::Manifest {
 impl From<rules::Translation> for wit::Translation {
     fn from(translation: rules::Translation) -> wit::Translation {
         let rules::Counts { carried, restored, lost } = translation.counts;
-        wit::Translation { record: translation.record, carry: translation.carry, counts: wit::Counts { carried, restored, lost } }
+        wit::Translation {
+            record: translation.record,
+            carry: translation.carry,
+            counts: wit::Counts { carried, restored, lost },
+        }
     }
 }
 

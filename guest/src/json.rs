@@ -86,7 +86,11 @@ pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
                 }
                 match char::from_u32(code) {
                     Some(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                    None => out.extend([0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]),
+                    None => out.extend([
+                        0xe0 | (code >> 12) as u8,
+                        0x80 | (code >> 6 & 0x3f) as u8,
+                        0x80 | (code & 0x3f) as u8,
+                    ]),
                 }
             }
             plain => out.push(plain),
@@ -134,7 +138,8 @@ fn special(text: &[u8]) -> Option<usize> {
     let is_special = |c: &u8| (*c < b' ') | (*c == b'"') | (*c == b'\\');
     // Whole blocks first, without a branch for each byte.
     let (blocks, _) = text.as_chunks::<16>();
-    let plain = 16 * blocks.iter().take_while(|block| !block.iter().fold(false, |found, c| found | is_special(c))).count();
+    let plain =
+        16 * blocks.iter().take_while(|block| !block.iter().fold(false, |found, c| found | is_special(c))).count();
     Some(plain + text.get(plain..)?.iter().position(is_special)?)
 }
 

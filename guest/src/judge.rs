@@ -1,7 +1,7 @@
 //! How well servers of one version can serve records of another, before any record is seen.
 
-use crate::op::{Direction, Loss};
 use crate::check::Checked;
+use crate::op::{Direction, Loss};
 use crate::pack::{CarryPlace, Overflow};
 
 /// How well a server can serve a record.
@@ -37,7 +37,11 @@ pub(crate) fn matrix(checked: &Checked) -> Vec<Verdict> {
 fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
     let id = |index: usize| checked.versions.get(index).map_or("", |version| version.id.as_str());
     if checked.versions.get(server).is_some_and(|version| version.reads.contains(&(held as u16))) {
-        let reason = if held == server { "same version".to_owned() } else { format!("servers of version {} read version {}", id(server), id(held)) };
+        let reason = if held == server {
+            "same version".to_owned()
+        } else {
+            format!("servers of version {} read version {}", id(server), id(held))
+        };
         return Verdict { fidelity: Fidelity::Native, reason };
     }
     let direction = if held < server { Direction::Up } else { Direction::Down };

@@ -12,17 +12,17 @@
     doc = "A record or a pack that makes this crate panic is a bug: nothing here indexes or unwraps but what an `expect` explains."
 )]
 
-mod pack;
-mod check;
-mod op;
-mod plan;
-mod scan;
-mod tape;
-mod detect;
-mod run;
 mod carry;
-mod splice;
+mod check;
+mod detect;
 mod judge;
+mod op;
+mod pack;
+mod plan;
+mod run;
+mod scan;
+mod splice;
+mod tape;
 mod trial;
 
 mod json;

@@ -28,8 +28,12 @@ pub(crate) enum Rounding {
 }
 
 impl Rounding {
-    pub(crate) const NAMES: [(&str, Rounding); 4] =
-        [("floor", Rounding::Floor), ("ceil", Rounding::Ceil), ("trunc", Rounding::Trunc), ("nearest", Rounding::Nearest)];
+    pub(crate) const NAMES: [(&str, Rounding); 4] = [
+        ("floor", Rounding::Floor),
+        ("ceil", Rounding::Ceil),
+        ("trunc", Rounding::Trunc),
+        ("nearest", Rounding::Nearest),
+    ];
 }
 
 impl Decimal {
@@ -60,7 +64,9 @@ impl Decimal {
         match (Parts::of(a), Parts::of(b)) {
             (Some(a), Some(b)) => match (a.significant(), b.significant()) {
                 (None, None) => true,
-                (Some((x, x_exponent)), Some((y, y_exponent))) => a.negative == b.negative && x_exponent == y_exponent && x == y,
+                (Some((x, x_exponent)), Some((y, y_exponent))) => {
+                    a.negative == b.negative && x_exponent == y_exponent && x == y
+                }
                 _ => false,
             },
             _ => false,
@@ -316,7 +322,13 @@ mod tests {
         ] {
             assert_eq!(thousand.up(lower.as_bytes()).unwrap(), upper);
         }
-        for (upper, lower) in [("1719400000123", "1719400000"), ("-1", "-1"), ("-1000", "-1"), ("999", "0"), ("18446744073709551615", "18446744073709551")] {
+        for (upper, lower) in [
+            ("1719400000123", "1719400000"),
+            ("-1", "-1"),
+            ("-1000", "-1"),
+            ("999", "0"),
+            ("18446744073709551615", "18446744073709551"),
+        ] {
             assert_eq!(thousand.down(upper.as_bytes()).unwrap(), lower);
         }
         assert_eq!(thousand.up(b"1e99999999"), None);
@@ -326,7 +338,12 @@ mod tests {
     #[test]
     fn rounding_is_as_declared() {
         let third = |rounding| Scale::new(decimal("3"), decimal("0.5"), 1, rounding);
-        for (rounding, up, down) in [(Rounding::Floor, "0.5", "-0.4"), (Rounding::Ceil, "0.5", "-0.3"), (Rounding::Trunc, "0.5", "-0.3"), (Rounding::Nearest, "0.5", "-0.3")] {
+        for (rounding, up, down) in [
+            (Rounding::Floor, "0.5", "-0.4"),
+            (Rounding::Ceil, "0.5", "-0.3"),
+            (Rounding::Trunc, "0.5", "-0.3"),
+            (Rounding::Nearest, "0.5", "-0.3"),
+        ] {
             assert_eq!(third(rounding).up(b"0").unwrap(), up);
             assert_eq!(third(rounding).down(b"-0.5").unwrap(), down);
         }
@@ -339,7 +356,10 @@ mod tests {
             assert_eq!(Decimal::parse(text.as_bytes()), None);
         }
         assert_eq!(Decimal::parse(b"0.0e-9223372036854775808"), Some(Decimal::integer(0)));
-        assert_eq!(Scale::of_units(3, 0).up(b"9007199254740993999999999999999999999").unwrap(), "9007199254740993999999999999999999");
+        assert_eq!(
+            Scale::of_units(3, 0).up(b"9007199254740993999999999999999999999").unwrap(),
+            "9007199254740993999999999999999999"
+        );
         assert_eq!(Scale::of_units(3, 0).up(b"-1").unwrap(), "-1");
         assert_eq!(Scale::of_units(3, 0).down(b"-1").unwrap(), "-1000");
     }
@@ -350,8 +370,22 @@ mod tests {
         for factor in ["1", "10", "1000", "1e9"] {
             for rounding in Rounding::NAMES.map(|(_, rounding)| rounding) {
                 let scale = Scale::new(decimal(factor), decimal("0"), 0, rounding);
-                for text in ["1", "999", "1000", "1001", "1719400000123", "999999999999999999", "0", "-1500", "1.5", "1e3", "1000000000000000000"] {
-                    for (direction, exact) in [(Direction::Up, scale.up(text.as_bytes())), (Direction::Down, scale.down(text.as_bytes()))] {
+                for text in [
+                    "1",
+                    "999",
+                    "1000",
+                    "1001",
+                    "1719400000123",
+                    "999999999999999999",
+                    "0",
+                    "-1500",
+                    "1.5",
+                    "1e3",
+                    "1000000000000000000",
+                ] {
+                    for (direction, exact) in
+                        [(Direction::Up, scale.up(text.as_bytes())), (Direction::Down, scale.down(text.as_bytes()))]
+                    {
                         if scale.by_zeros(direction, text.as_bytes(), &mut out) {
                             assert_eq!(String::from_utf8(out.clone()).ok(), exact, "{text} {direction:?} by {factor}");
                         }
@@ -361,7 +395,10 @@ mod tests {
         }
         let seconds = Scale::of_units(0, 3);
         assert!(seconds.by_zeros(Direction::Up, b"1487880540", &mut out) && out == b"1487880540000");
-        assert!(!seconds.by_zeros(Direction::Up, b"-1", &mut out) && !Scale::of_units(3, 0).by_zeros(Direction::Up, b"1000", &mut out));
+        assert!(
+            !seconds.by_zeros(Direction::Up, b"-1", &mut out)
+                && !Scale::of_units(3, 0).by_zeros(Direction::Up, b"1000", &mut out)
+        );
     }
 
     #[test]
@@ -378,7 +415,9 @@ mod tests {
         for (a, b) in [("1", "1.0"), ("100", "1e2"), ("0.1e1", "1"), ("-0", "0.0"), ("1e400", "10E399")] {
             assert!(Decimal::same(a.as_bytes(), b.as_bytes()), "{a} {b}");
         }
-        for (a, b) in [("1", "-1"), ("1", "10"), ("9007199254740993", "9007199254740992"), ("1e99999999999999999999", "1")] {
+        for (a, b) in
+            [("1", "-1"), ("1", "10"), ("9007199254740993", "9007199254740992"), ("1e99999999999999999999", "1")]
+        {
             assert!(!Decimal::same(a.as_bytes(), b.as_bytes()), "{a} {b}");
         }
     }

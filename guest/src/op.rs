@@ -216,9 +216,11 @@ impl Op {
         match self {
             Op::Relink { .. } => Loss::Nothing,
             Op::Edit { edit, .. } => edit.loss(direction),
-            Op::In { rules, .. } => {
-                rules.iter().map(|rule| rule.loss(direction)).find(|loss| *loss != Loss::Nothing).unwrap_or(Loss::Nothing)
-            }
+            Op::In { rules, .. } => rules
+                .iter()
+                .map(|rule| rule.loss(direction))
+                .find(|loss| *loss != Loss::Nothing)
+                .unwrap_or(Loss::Nothing),
         }
     }
 
@@ -241,7 +243,12 @@ impl Op {
 
 impl Edit {
     /// What stands at the place afterwards. A text that is neither there nor in the pack replaces what is in `out`.
-    pub(crate) fn write(&self, direction: Direction, found: Option<&[u8]>, out: &mut Vec<u8>) -> Result<Put<'_>, Refusal> {
+    pub(crate) fn write(
+        &self,
+        direction: Direction,
+        found: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<Put<'_>, Refusal> {
         let Some(text) = found else {
             return Ok(match (self, direction) {
                 (Edit::Add { value }, Direction::Up) => Put::Text(value),
@@ -289,7 +296,9 @@ impl Edit {
     pub(crate) fn emptied(&self) -> Emptied {
         match self {
             Edit::Remove { .. } => Emptied::Stays,
-            Edit::Add { .. } | Edit::Map { .. } | Edit::Scale(_) | Edit::Time { .. } | Edit::Stamp { .. } => Emptied::Goes,
+            Edit::Add { .. } | Edit::Map { .. } | Edit::Scale(_) | Edit::Time { .. } | Edit::Stamp { .. } => {
+                Emptied::Goes
+            }
         }
     }
 
@@ -312,7 +321,12 @@ impl Edit {
                     Otherwise::Keep => [None, None],
                     Otherwise::Values { lower, upper } => [lower.as_ref(), upper.as_ref()],
                 };
-                cells.iter().flat_map(|(lower, upper)| [lower.as_ref(), upper.as_ref()]).chain(others).flatten().collect()
+                cells
+                    .iter()
+                    .flat_map(|(lower, upper)| [lower.as_ref(), upper.as_ref()])
+                    .chain(others)
+                    .flatten()
+                    .collect()
             }
             Edit::Stamp { lower, upper } => lower.iter().chain(upper).collect(),
             Edit::Scale(_) | Edit::Time { .. } => Vec::new(),
@@ -333,12 +347,15 @@ impl Edit {
     /// What the direction can lose on a record that its servers would write.
     pub(crate) fn loss(&self, direction: Direction) -> Loss {
         match (self, direction) {
-            (Edit::Add { .. }, Direction::Up) | (Edit::Remove { .. }, Direction::Down) | (Edit::Stamp { .. }, _) => Loss::Nothing,
+            (Edit::Add { .. }, Direction::Up) | (Edit::Remove { .. }, Direction::Down) | (Edit::Stamp { .. }, _) => {
+                Loss::Nothing
+            }
             (Edit::Add { .. }, Direction::Down) | (Edit::Remove { .. }, Direction::Up) => Loss::Kept("drops a member"),
             (Edit::Map { cells, otherwise }, _) => {
                 let comes_back = |cell: &Cell| {
                     let there = mapped(cells, direction, cell.as_deref().map(str::as_bytes));
-                    let back = there.and_then(|there| mapped(cells, direction.opposite(), there.as_deref().map(str::as_bytes)));
+                    let back = there
+                        .and_then(|there| mapped(cells, direction.opposite(), there.as_deref().map(str::as_bytes)));
                     back == Some(cell)
                 };
                 let side = |(lower, upper): &(Cell, Cell)| match direction {
@@ -353,14 +370,28 @@ impl Edit {
                     },
                 };
                 // With no cell for absence, an absent member stays absent both ways.
-                let absence = comes_back(&None) || (mapped(cells, direction, None).is_none() && mapped(cells, direction.opposite(), None).is_none());
-                if cells.iter().all(side) && closed && absence { Loss::Nothing } else { Loss::Kept("maps several values to one") }
+                let absence = comes_back(&None)
+                    || (mapped(cells, direction, None).is_none()
+                        && mapped(cells, direction.opposite(), None).is_none());
+                if cells.iter().all(side) && closed && absence {
+                    Loss::Nothing
+                } else {
+                    Loss::Kept("maps several values to one")
+                }
             }
             (Edit::Scale(scale), Direction::Up) => {
-                if scale.upper_digits.is_none() { Loss::Nothing } else { Loss::Kept("rounds a number") }
+                if scale.upper_digits.is_none() {
+                    Loss::Nothing
+                } else {
+                    Loss::Kept("rounds a number")
+                }
             }
             (Edit::Scale(scale), Direction::Down) => {
-                if scale.down_is_exact() { Loss::Nothing } else { Loss::Kept("rounds a number") }
+                if scale.down_is_exact() {
+                    Loss::Nothing
+                } else {
+                    Loss::Kept("rounds a number")
+                }
             }
             (Edit::Time { lower, upper }, Direction::Up) => retiming_loss(lower, upper),
             (Edit::Time { lower, upper }, Direction::Down) => retiming_loss(upper, lower),
@@ -470,9 +501,10 @@ impl Rule {
         };
         let digest = match name {
             // Ops in a scope keep their entries when their neighbours change.
-            "in" => ["in", "when", "when_upper"].into_iter().filter_map(|name| table.take(name)).fold(path_seed, |seed, field| {
-                json::fnv1a(json::fnv1a(seed, b"\0"), field.literal().as_bytes())
-            }),
+            "in" => ["in", "when", "when_upper"]
+                .into_iter()
+                .filter_map(|name| table.take(name))
+                .fold(path_seed, |seed, field| json::fnv1a(json::fnv1a(seed, b"\0"), field.literal().as_bytes())),
             _ => json::fnv1a(path_seed, field.literal().as_bytes()),
         };
         let op = Op::read(name, &mut table, &label, digest);
@@ -497,7 +529,9 @@ impl Op {
                 let key = to.as_ref().and_then(Field::string);
                 let (at, key, to) = (at?, key?, to?);
                 if key.starts_with('/') {
-                    to.problem(format!("a rename stays in its parent: write the new key alone, or use move to \"{key}\""));
+                    to.problem(format!(
+                        "a rename stays in its parent: write the new key alone, or use move to \"{key}\""
+                    ));
                     return None;
                 }
                 let mut upper = at.clone();
@@ -516,7 +550,9 @@ impl Op {
                 let (lower, upper, to) = (at?, upper?, to?);
                 let (scope, other) = (lower.scope_len(), upper.scope_len());
                 if lower.0.get(..scope) != upper.0.get(..other) {
-                    to.problem(format!("both paths must have the same \"*\"s in the same places: {lower} and {upper} do not"));
+                    to.problem(format!(
+                        "both paths must have the same \"*\"s in the same places: {lower} and {upper} do not"
+                    ));
                     return None;
                 }
                 if lower.covers(&upper) || upper.covers(&lower) {
@@ -542,7 +578,8 @@ impl Op {
                 let ops = table.need("ops").map(|field| field.list()).unwrap_or_default();
                 let read = |(index, field): (usize, Field<'_>)| {
                     let label = format!("{label}.{}", index + 1);
-                    let place = field.place.rsplit_once("op ").map_or(String::new(), |(step, _)| format!("{step}op {label}"));
+                    let place =
+                        field.place.rsplit_once("op ").map_or(String::new(), |(step, _)| format!("{step}op {label}"));
                     Rule::read(&field.called(place), label, digest)
                 };
                 let rules = ops.into_iter().enumerate().filter_map(read).collect();
@@ -563,7 +600,9 @@ fn read_map(table: &mut Table<'_>, at: &Field<'_>) -> Option<Edit> {
             line.problem("a line of a map is a pair: [older value, newer value]");
             continue;
         };
-        let (Some(lower), Some(upper)) = (read_cell(lower, ends_in_star), read_cell(upper, ends_in_star)) else { continue };
+        let (Some(lower), Some(upper)) = (read_cell(lower, ends_in_star), read_cell(upper, ends_in_star)) else {
+            continue;
+        };
         if mapped(&cells, Direction::Up, lower.as_deref().map(str::as_bytes)).is_some() {
             line.problem("an earlier line has the same older value: this one never matches");
         }
@@ -585,7 +624,9 @@ fn read_map(table: &mut Table<'_>, at: &Field<'_>) -> Option<Edit> {
             "keep" => Otherwise::Keep,
             "refuse" => Otherwise::Values { lower: None, upper: None },
             other => {
-                field.problem(format!("unknown value \"{other}\": use \"keep\", \"refuse\" or a table {{ lower = …, upper = … }}"));
+                field.problem(format!(
+                    "unknown value \"{other}\": use \"keep\", \"refuse\" or a table {{ lower = …, upper = … }}"
+                ));
                 return None;
             }
         },
@@ -641,7 +682,9 @@ fn read_time(table: &mut Table<'_>) -> Option<Edit> {
     }
     Some(match (&lower, &upper) {
         // Two numbers: exact at any length, which points in time are not.
-        (TimeFormat::Unix { digits: low }, TimeFormat::Unix { digits: high }) => Edit::Scale(Scale::of_units(*low, *high)),
+        (TimeFormat::Unix { digits: low }, TimeFormat::Unix { digits: high }) => {
+            Edit::Scale(Scale::of_units(*low, *high))
+        }
         _ => Edit::Time { lower, upper },
     })
 }
@@ -651,7 +694,10 @@ fn read_time_format(field: &Field<'_>) -> Option<TimeFormat> {
         let name = field.string()?;
         let format = TimeFormat::named(&name);
         if format.is_none() {
-            field.problem(format!("unknown form \"{name}\"{}, or a table {{ format = \"%F %T\" }}", hint(&name, &TimeFormat::NAMES)));
+            field.problem(format!(
+                "unknown form \"{name}\"{}, or a table {{ format = \"%F %T\" }}",
+                hint(&name, &TimeFormat::NAMES)
+            ));
         }
         return format;
     }

@@ -204,7 +204,12 @@ impl<'p> Field<'p> {
         let value: Option<u64> = serde_json::from_str(self.text()).ok().filter(|value| range.contains(value));
         if value.is_none() {
             let name = self.pointer.rsplit('/').next().unwrap_or_default();
-            self.problem(format!("{name} must be a whole number from {} to {}, found {}", range.start(), range.end(), self.text()));
+            self.problem(format!(
+                "{name} must be a whole number from {} to {}, found {}",
+                range.start(),
+                range.end(),
+                self.text()
+            ));
         }
         value
     }
@@ -230,7 +235,12 @@ impl<'p> Field<'p> {
             self.expected("a list");
             return Vec::new();
         };
-        let item = |(index, raw)| Field { raw, pointer: format!("{}/{index}", self.pointer), place: self.place.clone(), problems: self.problems };
+        let item = |(index, raw)| Field {
+            raw,
+            pointer: format!("{}/{index}", self.pointer),
+            place: self.place.clone(),
+            problems: self.problems,
+        };
         items.into_iter().enumerate().map(item).collect()
     }
 
@@ -244,7 +254,13 @@ impl<'p> Field<'p> {
                 self.problem(format!("\"{key}\" stands here twice"));
             }
         }
-        Some(Table { members, taken: Vec::new(), pointer: self.pointer.clone(), place: self.place.clone(), problems: self.problems })
+        Some(Table {
+            members,
+            taken: Vec::new(),
+            pointer: self.pointer.clone(),
+            place: self.place.clone(),
+            problems: self.problems,
+        })
     }
 }
 

@@ -82,7 +82,11 @@ impl Seg {
                     Some('0') => '~',
                     Some('1') => '/',
                     Some('2') => '*',
-                    _ => return Err("\"~\" in a path is written \"~0\" (and \"/\" is \"~1\", \"*\" is \"~2\")".to_owned()),
+                    _ => {
+                        return Err(
+                            "\"~\" in a path is written \"~0\" (and \"/\" is \"~1\", \"*\" is \"~2\")".to_owned()
+                        );
+                    }
                 },
                 c => c,
             });

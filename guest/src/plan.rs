@@ -153,7 +153,9 @@ impl TrieNode {
     pub(crate) fn branch(&self, key: &[u8]) -> Option<&Branch> {
         let head = head_of(key);
         self.branches.iter().find(|branch| {
-            branch.head == head && branch.length == key.len() && (key.len() <= 8 || branch.rest.as_slice() == key.get(8..).unwrap_or_default())
+            branch.head == head
+                && branch.length == key.len()
+                && (key.len() <= 8 || branch.rest.as_slice() == key.get(8..).unwrap_or_default())
         })
     }
 
@@ -201,7 +203,8 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
     });
     let versions: Vec<Recognised> = versions.collect();
     let carry = (checked.policy.carry == CarryPlace::Inline).then(|| builder.symbol(&checked.policy.carry_member));
-    let mut reserved: Vec<Sym> = versions.iter().filter_map(|version| version.marker.as_ref()?.0.first().copied()).chain(carry).collect();
+    let mut reserved: Vec<Sym> =
+        versions.iter().filter_map(|version| version.marker.as_ref()?.0.first().copied()).chain(carry).collect();
     reserved.sort_unstable();
     reserved.dedup();
     let steps = checked.steps.iter().map(|step| builder.stretch(step)).collect();
@@ -248,14 +251,17 @@ fn places(checked: &Checked) -> Result<BTreeSet<Path>, String> {
                     Direction::Up => (lower.under(&scope), upper.under(&scope)),
                     Direction::Down => (upper.under(&scope), lower.under(&scope)),
                 };
-                let pulled: Vec<Path> = needed.iter().filter_map(|place: &Path| place.transplanted(&after, &before)).collect();
+                let pulled: Vec<Path> =
+                    needed.iter().filter_map(|place: &Path| place.transplanted(&after, &before)).collect();
                 needed.extend(pulled);
             }
             needed.extend(rule.op.paths().into_iter().map(|path| path.under(&scope)));
             let conditions = [&rule.when, &rule.when_upper].into_iter().flatten();
             needed.extend(conditions.map(|condition| condition.path.under(&scope)));
             if needed.len() > MAX_PLACES {
-                return Err(format!("the pack's ops look at more than {MAX_PLACES} places: moves that are undone and done again multiply them"));
+                return Err(format!(
+                    "the pack's ops look at more than {MAX_PLACES} places: moves that are undone and done again multiply them"
+                ));
             }
         }
         all.extend(needed);
@@ -309,12 +315,20 @@ impl Builder {
 
     fn named(&mut self, at: u32, key: &str) -> u32 {
         let symbol = self.symbol(key);
-        if let Some(branch) = self.trie.get(at as usize).and_then(|node| node.branches.iter().find(|branch| branch.symbol == symbol)) {
+        if let Some(branch) =
+            self.trie.get(at as usize).and_then(|node| node.branches.iter().find(|branch| branch.symbol == symbol))
+        {
             return branch.node;
         }
         let node = self.push();
         let bytes = key.as_bytes();
-        let branch = Branch { head: head_of(bytes), rest: bytes.get(8..).unwrap_or_default().to_vec(), length: bytes.len(), symbol, node };
+        let branch = Branch {
+            head: head_of(bytes),
+            rest: bytes.get(8..).unwrap_or_default().to_vec(),
+            length: bytes.len(),
+            symbol,
+            node,
+        };
         if let Some(parent) = self.trie.get_mut(at as usize) {
             parent.branches.push(branch);
         }
@@ -361,13 +375,18 @@ impl Builder {
             let node = self.trie.get(at as usize)?;
             match seg {
                 Seg::Star => node.star,
-                Seg::Key(key) => node.branches.iter().find(|branch| self.symbols.get(branch.symbol as usize).is_some_and(|s| s.name == *key)).map(|b| b.node),
+                Seg::Key(key) => node
+                    .branches
+                    .iter()
+                    .find(|branch| self.symbols.get(branch.symbol as usize).is_some_and(|s| s.name == *key))
+                    .map(|b| b.node),
             }
         })
     }
 
     fn stretch(&mut self, step: &Step) -> Stretch {
-        let (stamps, ops): (Vec<Code>, Vec<Code>) = self.codes(step, &step.rules).into_iter().partition(|code| code.name == "stamp");
+        let (stamps, ops): (Vec<Code>, Vec<Code>) =
+            self.codes(step, &step.rules).into_iter().partition(|code| code.name == "stamp");
         let mut digests = Vec::new();
         for_each_rule(&step.rules, &Path::default(), &mut |_, rule| digests.push(rule.digest));
         digests.sort_unstable();
@@ -392,7 +411,9 @@ impl Builder {
         let scope = scope.collect();
         let mut tail = |path: &Path| self.keys(path.0.get(split..).unwrap_or_default());
         let body = match &rule.op {
-            Op::Relink { lower, upper, style } => Body::Relink { lower: tail(lower), upper: tail(upper), style: *style },
+            Op::Relink { lower, upper, style } => {
+                Body::Relink { lower: tail(lower), upper: tail(upper), style: *style }
+            }
             Op::Edit { at, edit } => Body::Edit { at: tail(at), edit: edit.clone() },
             Op::In { rules, .. } => Body::In { codes: self.codes(step, rules) },
         };
@@ -402,7 +423,11 @@ impl Builder {
             test: condition.test.clone(),
         };
         Code {
-            label: if rule.label == "stamp" { format!("{}, stamp", step.label) } else { format!("{}, op {}", step.label, rule.label) },
+            label: if rule.label == "stamp" {
+                format!("{}, stamp", step.label)
+            } else {
+                format!("{}, op {}", step.label, rule.label)
+            },
             name: rule.name,
             digest: rule.digest,
             scope,

@@ -176,7 +176,8 @@ impl Rules {
     pub fn load(pack: &[u8]) -> Result<Rules, Vec<Problem>> {
         let checked = check::check(pack)?;
         let plan = plan::compile(&checked).map_err(|message| vec![Problem { pointer: "/step".to_owned(), message }])?;
-        let versions = checked.versions.iter().map(|version| VersionInfo { id: version.id.clone(), reads: version.reads.clone() });
+        let versions =
+            checked.versions.iter().map(|version| VersionInfo { id: version.id.clone(), reads: version.reads.clone() });
         let manifest = Manifest {
             name: checked.name.clone(),
             revision: checked.revision,
@@ -252,9 +253,17 @@ impl Rules {
     fn expect(&mut self, record: &[u8], from: u16, to: u16) -> Result<(), Fault> {
         let Read { found, .. } = self.read(record)?;
         if found != from {
-            let id = |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
-            let (expected, found) = (format!("a record of version {}", id(from)), format!("one of version {}", id(found)));
-            return Err(Fault { kind: FaultKind::WrongVersion, op: String::new(), place: String::new(), expected, found });
+            let id =
+                |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
+            let (expected, found) =
+                (format!("a record of version {}", id(from)), format!("one of version {}", id(found)));
+            return Err(Fault {
+                kind: FaultKind::WrongVersion,
+                op: String::new(),
+                place: String::new(),
+                expected,
+                found,
+            });
         }
         self.way(from, to)
     }
@@ -325,14 +334,22 @@ impl Rules {
     fn flawed(&self, record: &[u8], flaw: Flaw) -> Fault {
         let policy = &self.plan.policy;
         let (kind, place, expected, found) = match flaw {
-            Flaw::Syntax { at } => (FaultKind::NotJson, String::new(), "JSON as in RFC 8259".to_owned(), format!("something else at byte {at} of {}", record.len())),
+            Flaw::Syntax { at } => (
+                FaultKind::NotJson,
+                String::new(),
+                "JSON as in RFC 8259".to_owned(),
+                format!("something else at byte {at} of {}", record.len()),
+            ),
             Flaw::Depth { at } => {
                 let limit = format!("at most {} levels of nesting (policy.max_depth)", policy.max_depth);
                 (FaultKind::TooDeep, String::new(), limit, format!("one more at byte {at}"))
             }
-            Flaw::Duplicate { node } => {
-                (FaultKind::DuplicateKey, run::pointer(&self.plan, &self.tape, record, node, &[]), "each key that a rule touches once".to_owned(), "it twice in one object".to_owned())
-            }
+            Flaw::Duplicate { node } => (
+                FaultKind::DuplicateKey,
+                run::pointer(&self.plan, &self.tape, record, node, &[]),
+                "each key that a rule touches once".to_owned(),
+                "it twice in one object".to_owned(),
+            ),
             Flaw::Opaque => (FaultKind::Opaque, String::new(), "a JSON object".to_owned(), "something else".to_owned()),
         };
         Fault { kind, op: String::new(), place, expected, found }
@@ -358,7 +375,13 @@ fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, record: &'r [u8], carry: &[u8],
 #[cold]
 fn too_large(policy: &Policy, length: usize, what: &str) -> Fault {
     let expected = format!("{what}at most {} bytes (policy.max_bytes)", policy.max_bytes);
-    Fault { kind: FaultKind::TooLarge, op: String::new(), place: String::new(), expected, found: format!("{length} bytes") }
+    Fault {
+        kind: FaultKind::TooLarge,
+        op: String::new(),
+        place: String::new(),
+        expected,
+        found: format!("{length} bytes"),
+    }
 }
 
 /// Refuses double keys in any object of a valid value.
@@ -387,7 +410,9 @@ fn double_key(text: &[u8]) -> Option<Vec<String>> {
             }
             members.iter().find_map(|(key, value)| below(&|| segment(key), value))
         }
-        json::Kind::Array => json::elements(text).iter().enumerate().find_map(|(index, value)| below(&|| index.to_string(), value)),
+        json::Kind::Array => {
+            json::elements(text).iter().enumerate().find_map(|(index, value)| below(&|| index.to_string(), value))
+        }
         json::Kind::Null | json::Kind::Bool | json::Kind::Number | json::Kind::String => None,
     }
 }

@@ -240,7 +240,14 @@ impl<'r> Run<'r> {
         let (member, other) = match (found, taken) {
             (None, None) => return Ok(false),
             (Some(_), Some(_)) => {
-                return Err(self.fault(code, node, to, FaultKind::Conflict, "no member here yet", "one that exists already"));
+                return Err(self.fault(
+                    code,
+                    node,
+                    to,
+                    FaultKind::Conflict,
+                    "no member here yet",
+                    "one that exists already",
+                ));
             }
             (None, Some(there)) => {
                 // Not this op's doing: on the way back it must stay.
@@ -278,7 +285,15 @@ impl<'r> Run<'r> {
     }
 
     /// Writes the text of a place anew. Returns whether it has changed.
-    fn edit(&mut self, code: &'r Code, node: u32, at: &'r [Sym], edit: &'r Edit, memory: Option<&Kept>, kept: &mut Kept) -> Result<bool, Fault> {
+    fn edit(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        at: &'r [Sym],
+        edit: &'r Edit,
+        memory: Option<&Kept>,
+        kept: &mut Kept,
+    ) -> Result<bool, Fault> {
         let target = self.tape.find(node, at);
         if target.is_none() && memory.is_none() && !edit.speaks_of_absence() {
             return Ok(false);
@@ -305,7 +320,9 @@ impl<'r> Run<'r> {
             None => {
                 let put = match edit.write(self.direction, found, &mut written) {
                     Ok(put) => put,
-                    Err(Refusal { kind, expected, found }) => return Err(self.fault(code, node, at, kind, &expected, &found)),
+                    Err(Refusal { kind, expected, found }) => {
+                        return Err(self.fault(code, node, at, kind, &expected, &found));
+                    }
                 };
                 let now = put.text(found, &written);
                 let back = edit.write(self.direction.opposite(), now, &mut self.back);
@@ -357,7 +374,15 @@ impl<'r> Run<'r> {
 
     /// The object in which a path ends, made where it is missing. Remembers what the way back would not leave as it
     /// is: parents that were there though empty, or, where emptied parents stay, that some were not there.
-    fn parents(&mut self, code: &'r Code, node: u32, path: &'r [Sym], parents: &'r [Sym], emptied: Emptied, kept: &mut Kept) -> Result<u32, Fault> {
+    fn parents(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        path: &'r [Sym],
+        parents: &'r [Sym],
+        emptied: Emptied,
+        kept: &mut Kept,
+    ) -> Result<u32, Fault> {
         let existing = parents.iter().scan(node, |at, symbol| {
             *at = self.tape.child(*at, *symbol)?;
             Some(*at)
@@ -404,7 +429,14 @@ impl<'r> Run<'r> {
         if self.plan.policy.carry == CarryPlace::None {
             if !code.loses(self.direction) {
                 let place = self.bound.last().map_or(DOCUMENT, |binding| binding.node);
-                return Err(self.fault(code, place, &[], FaultKind::UndeclaredLoss, "a record that the op can bring back", "one that needs a carry (policy.carry is none)"));
+                return Err(self.fault(
+                    code,
+                    place,
+                    &[],
+                    FaultKind::UndeclaredLoss,
+                    "a record that the op can bring back",
+                    "one that needs a carry (policy.carry is none)",
+                ));
             }
             self.counts.lost += 1;
             return Ok(());
@@ -441,7 +473,10 @@ impl<'r> Run<'r> {
                 let parent = node.parent;
                 let array = self.tape.node(parent).value;
                 let keys = self.keys.entry((array.buffer == Buffer::Record, array.start)).or_insert_with(|| {
-                    let elements = self.tape.children(parent).map(|element| self.tape.text(self.record, self.tape.node(element).value));
+                    let elements = self
+                        .tape
+                        .children(parent)
+                        .map(|element| self.tape.text(self.record, self.tape.node(element).value));
                     let mut keys: Vec<String> = elements.filter_map(name_of).collect();
                     keys.sort_unstable();
                     keys
@@ -466,7 +501,9 @@ impl<'r> Run<'r> {
 
     /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
     fn member_name(&self, id: u32) -> String {
-        String::from_utf8(self.key(id)).unwrap_or_else(|_| String::from_utf8_lossy(self.tape.text(self.record, self.tape.node(id).key)).into_owned())
+        String::from_utf8(self.key(id)).unwrap_or_else(|_| {
+            String::from_utf8_lossy(self.tape.text(self.record, self.tape.node(id).key)).into_owned()
+        })
     }
 
     /// The unescaped key of a member.
@@ -490,7 +527,13 @@ impl<'r> Run<'r> {
 
     #[cold]
     fn fault(&self, code: &Code, node: u32, path: &[Sym], kind: FaultKind, expected: &str, found: &str) -> Fault {
-        Fault { kind, op: code.label.clone(), place: self.pointer(node, path), expected: expected.to_owned(), found: found.to_owned() }
+        Fault {
+            kind,
+            op: code.label.clone(),
+            place: self.pointer(node, path),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        }
     }
 
     /// A place as a JSON Pointer into the record as it is now.
@@ -503,7 +546,14 @@ impl<'r> Run<'r> {
         out
     }
 
-    fn note(&mut self, code: &Code, place: String, before: Option<String>, after: Option<String>, outcome: &'static str) {
+    fn note(
+        &mut self,
+        code: &Code,
+        place: String,
+        before: Option<String>,
+        after: Option<String>,
+        outcome: &'static str,
+    ) {
         if let Some(trace) = &mut self.trace {
             trace.push(Change { op: format!("{}: {}", code.label, code.name), place, before, after, outcome });
         }

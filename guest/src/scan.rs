@@ -45,7 +45,15 @@ pub(crate) struct Scanner<'s> {
 impl<'s> Scanner<'s> {
     pub(crate) fn new(bytes: &'s [u8], max_depth: u32) -> Scanner<'s> {
         let max_depth = (max_depth as usize).min(DEEPEST);
-        Scanner { bytes, max_depth, objects: [false; DEEPEST + 1], escaped: false, flaw: None, deepest: 0, buffer: Buffer::Record }
+        Scanner {
+            bytes,
+            max_depth,
+            objects: [false; DEEPEST + 1],
+            escaped: false,
+            flaw: None,
+            deepest: 0,
+            buffer: Buffer::Record,
+        }
     }
 
     /// A pass over text that is known to be valid.
@@ -127,7 +135,15 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    fn object(&mut self, plan: &Plan, nodes: &mut Vec<Node>, id: u32, below: &TrieNode, open: usize, depth: usize) -> usize {
+    fn object(
+        &mut self,
+        plan: &Plan,
+        nodes: &mut Vec<Node>,
+        id: u32,
+        below: &TrieNode,
+        open: usize,
+        depth: usize,
+    ) -> usize {
         if !self.enter(open, depth, true) {
             return FAIL;
         }

@@ -311,7 +311,9 @@ impl Tape {
                 Origin::Source if node.following != 0 => {
                     // Only a touched member that is gone lets us look further.
                     let next = node.next;
-                    let adjacent = next != NONE && self.node(next).origin == Origin::Source && self.node(next).start() == node.following;
+                    let adjacent = next != NONE
+                        && self.node(next).origin == Origin::Source
+                        && self.node(next).start() == node.following;
                     if !adjacent || !self.node(next).gone {
                         return None;
                     }

@@ -46,8 +46,20 @@ pub(crate) enum Item {
     ZoneName,
 }
 
-const MONTHS: [&str; 12] =
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const NANOS: i128 = 1_000_000_000;
 
@@ -71,16 +83,23 @@ impl TimeFormat {
         let items = Item::parse(format)?;
         if zones.is_empty() {
             if items.contains(&Item::ZoneName) {
-                return Err("%Z needs zones = { PST = \"-08:00\" }: names of zones mean nothing by themselves".to_owned());
+                return Err(
+                    "%Z needs zones = { PST = \"-08:00\" }: names of zones mean nothing by themselves".to_owned()
+                );
             }
             zones.push(Zone { name: "UTC".to_owned(), offset: 0 });
         }
         let has = |item| items.contains(&item);
-        let date = has(Item::Year) && (has(Item::Month) || has(Item::MonthName) || has(Item::MonthFull)) && (has(Item::Day) || has(Item::DayBlank));
+        let date = has(Item::Year)
+            && (has(Item::Month) || has(Item::MonthName) || has(Item::MonthFull))
+            && (has(Item::Day) || has(Item::DayBlank));
         let clock = (has(Item::Hour) || has(Item::Hour12) && has(Item::Half)) && has(Item::Minute) && has(Item::Second);
         let fixed = has(Item::Epoch) || date && clock;
         if !fixed {
-            return Err("the format leaves the point in time open: it needs a year, month, day, hour, minute and second".to_owned());
+            return Err(
+                "the format leaves the point in time open: it needs a year, month, day, hour, minute and second"
+                    .to_owned(),
+            );
         }
         Ok(TimeFormat::Format { items, zones })
     }
@@ -140,12 +159,18 @@ impl TimeFormat {
                 let digits = digits.trim_end_matches('0');
                 let point = if digits.is_empty() { "" } else { "." };
                 let at = Civil::of(seconds);
-                format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{point}{digits}Z", at.year, at.month, at.day, at.hour, at.minute, at.second)
+                format!(
+                    "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{point}{digits}Z",
+                    at.year, at.month, at.day, at.hour, at.minute, at.second
+                )
             }
             TimeFormat::HttpDate => {
                 let at = Civil::of(seconds);
                 let (day, month) = (&DAYS.get(at.weekday)?[..3], &MONTHS.get(at.month as usize - 1)?[..3]);
-                format!("{day}, {:02} {month} {:04} {:02}:{:02}:{:02} GMT", at.day, at.year, at.hour, at.minute, at.second)
+                format!(
+                    "{day}, {:02} {month} {:04} {:02}:{:02}:{:02} GMT",
+                    at.day, at.year, at.hour, at.minute, at.second
+                )
             }
             TimeFormat::Format { items, zones } => write_items(items, zones.first()?, seconds, fraction)?,
             TimeFormat::Unix { .. } => return None,
@@ -201,10 +226,18 @@ impl Item {
                 Some('s') => Item::Epoch,
                 Some('z') => Item::Offset,
                 Some('Z') => Item::ZoneName,
-                Some(digit @ ('3' | '6' | '9')) if chars.next() == Some('f') => Item::Fraction(digit.to_digit(10).unwrap_or(9)),
+                Some(digit @ ('3' | '6' | '9')) if chars.next() == Some('f') => {
+                    Item::Fraction(digit.to_digit(10).unwrap_or(9))
+                }
                 Some('T') => {
                     flush(&mut items, &mut text);
-                    items.extend([Item::Hour, Item::Text(":".into()), Item::Minute, Item::Text(":".into()), Item::Second]);
+                    items.extend([
+                        Item::Hour,
+                        Item::Text(":".into()),
+                        Item::Minute,
+                        Item::Text(":".into()),
+                        Item::Second,
+                    ]);
                     continue;
                 }
                 Some('F') => {
@@ -218,7 +251,9 @@ impl Item {
                 }
                 _ => {
                     let found = directive.map(String::from).unwrap_or_default();
-                    return Err(format!("%{found} is not supported: use Y m d e b B a A H I M S p s z Z T F 3f 6f 9f %"));
+                    return Err(format!(
+                        "%{found} is not supported: use Y m d e b B a A H I M S p s z Z T F 3f 6f 9f %"
+                    ));
                 }
             };
             flush(&mut items, &mut text);
@@ -269,7 +304,11 @@ impl Civil {
 
     /// Seconds since 1970, if the parts are a point in time.
     fn seconds(&self) -> Option<i64> {
-        if !(1..=12).contains(&self.month) || !(0..24).contains(&self.hour) || !(0..60).contains(&self.minute) || !(0..60).contains(&self.second) {
+        if !(1..=12).contains(&self.month)
+            || !(0..24).contains(&self.hour)
+            || !(0..60).contains(&self.minute)
+            || !(0..60).contains(&self.second)
+        {
             return None;
         }
         let year = self.year - i64::from(self.month <= 2);
@@ -291,12 +330,22 @@ fn read_rfc3339(text: &str) -> Option<i128> {
     if !matches!(separator, b'T' | b't' | b' ') {
         return None;
     }
-    let part = |range: std::ops::Range<usize>| number(head.get(range)?, usize::MAX).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value);
+    let part = |range: std::ops::Range<usize>| {
+        number(head.get(range)?, usize::MAX).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+    };
     let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
     if marks.iter().any(|(at, mark)| head.as_bytes().get(*at) != Some(mark)) {
         return None;
     }
-    let civil = Civil { year: part(0..4)?, month: part(5..7)?, day: part(8..10)?, hour: part(11..13)?, minute: part(14..16)?, second: part(17..19)?, weekday: 0 };
+    let civil = Civil {
+        year: part(0..4)?,
+        month: part(5..7)?,
+        day: part(8..10)?,
+        hour: part(11..13)?,
+        minute: part(14..16)?,
+        second: part(17..19)?,
+        weekday: 0,
+    };
     let (fraction, zone) = match rest.strip_prefix('.') {
         Some(rest) => {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -371,7 +420,13 @@ fn read_items(items: &[Item], zones: &[Zone], text: &str) -> Option<i128> {
                 (epoch, rest) = (Some(if negative { -seconds } else { seconds }), tail);
             }
             Item::Offset => {
-                let length = if rest.starts_with(['Z', 'z']) { 1 } else if rest.as_bytes().get(3) == Some(&b':') { 6 } else { 5 };
+                let length = if rest.starts_with(['Z', 'z']) {
+                    1
+                } else if rest.as_bytes().get(3) == Some(&b':') {
+                    6
+                } else {
+                    5
+                };
                 let (head, tail) = rest.split_at_checked(length)?;
                 (offset, rest) = (Zone::offset(head)?, tail);
             }
@@ -432,7 +487,8 @@ mod tests {
 
     #[test]
     fn every_form_reads_what_it_writes() {
-        let java = TimeFormat::strftime("%a %b %d %H:%M:%S %Z %Y", vec![Zone { name: "PST".into(), offset: -28_800 }]).unwrap();
+        let java = TimeFormat::strftime("%a %b %d %H:%M:%S %Z %Y", vec![Zone { name: "PST".into(), offset: -28_800 }])
+            .unwrap();
         for (format, text) in [
             (TimeFormat::Unix { digits: 0 }, "1487880540"),
             (TimeFormat::Unix { digits: 3 }, "1487880540000"),
@@ -458,7 +514,18 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["2017-02-30T00:00:00Z", "2017-02-23", "2017-02-23T24:00:00Z", "2017-02-23T20:09:00", "20170223T200900Z", "2017-02-23T20:09:00.Z", "2017-1a-23T20:09:00Z", "2017-02-23T20:09:00-0:800", "2017-02-23T20:09:00-08:0:", "é017-02-23T20:09:00Z"] {
+        for text in [
+            "2017-02-30T00:00:00Z",
+            "2017-02-23",
+            "2017-02-23T24:00:00Z",
+            "2017-02-23T20:09:00",
+            "20170223T200900Z",
+            "2017-02-23T20:09:00.Z",
+            "2017-1a-23T20:09:00Z",
+            "2017-02-23T20:09:00-0:800",
+            "2017-02-23T20:09:00-08:0:",
+            "é017-02-23T20:09:00Z",
+        ] {
             assert_eq!(TimeFormat::Rfc3339.read(text), None, "{text}");
         }
         let zones = ["E", "EST"].map(|name| Zone { name: name.into(), offset: -18_000 }).to_vec();

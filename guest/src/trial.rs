@@ -19,12 +19,15 @@ pub(crate) fn run(rules: &mut Rules) -> Vec<Failure> {
     let examples = std::mem::take(&mut rules.examples);
     for (index, example) in examples.iter().enumerate() {
         let name = format!("example {}", index + 1);
-        let mut note = |what: &str, message: String| failures.push(Failure { name: format!("{name}, {what}"), message });
-        let sides = [("lower", &example.lower), ("upper", &example.upper)].map(|(side, text)| match rules.detect(text.as_bytes()) {
-            Ok(detection) => Some(detection.version),
-            Err(fault) => {
-                note(side, fault.to_string());
-                None
+        let mut note =
+            |what: &str, message: String| failures.push(Failure { name: format!("{name}, {what}"), message });
+        let sides = [("lower", &example.lower), ("upper", &example.upper)].map(|(side, text)| {
+            match rules.detect(text.as_bytes()) {
+                Ok(detection) => Some(detection.version),
+                Err(fault) => {
+                    note(side, fault.to_string());
+                    None
+                }
             }
         });
         let [Some(lower), Some(upper)] = sides else { continue };
@@ -32,7 +35,10 @@ pub(crate) fn run(rules: &mut Rules) -> Vec<Failure> {
             note("lower", "must be of an older version than upper".to_owned());
             continue;
         }
-        let ways = [("upwards", lower, upper, &example.lower, &example.upper), ("downwards", upper, lower, &example.upper, &example.lower)];
+        let ways = [
+            ("upwards", lower, upper, &example.lower, &example.upper),
+            ("downwards", upper, lower, &example.upper, &example.lower),
+        ];
         for (way, from, to, source, target) in ways {
             if let Err(message) = way_holds(rules, (from, to), source, target) {
                 note(way, message);
@@ -65,7 +71,9 @@ fn own(record: &[u8], policy: &Policy) -> Vec<u8> {
 fn way_holds(rules: &mut Rules, (from, to): (u16, u16), source: &str, target: &str) -> Result<(), String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let policy = rules.manifest().policy.clone();
-    let mut translate = |record: &[u8], carry: &[u8], from, to| -> Result<Translation, String> { rules.translate(record, carry, from, to).map_err(|fault| fault.to_string()) };
+    let mut translate = |record: &[u8], carry: &[u8], from, to| -> Result<Translation, String> {
+        rules.translate(record, carry, from, to).map_err(|fault| fault.to_string())
+    };
     let same = translate(source.as_bytes(), b"", from, from)?;
     if same.record != source.as_bytes() {
         return Err("identity: a record of the wanted version is changed".to_owned());
@@ -77,7 +85,10 @@ fn way_holds(rules: &mut Rules, (from, to): (u16, u16), source: &str, target: &s
         return Err(format!("expected {}, got {}", target.trim(), text(&there.record)));
     }
     let back = translate(&there.record, &there.carry, to, from)?;
-    if back.counts.lost == 0 && there.counts.lost == 0 && !json::equal(&own(&back.record, &policy), source.trim().as_bytes()) {
+    if back.counts.lost == 0
+        && there.counts.lost == 0
+        && !json::equal(&own(&back.record, &policy), source.trim().as_bytes())
+    {
         return Err(format!("return: expected {} again, got {}", source.trim(), text(&back.record)));
     }
     let again = translate(&back.record, &back.carry, from, to)?;

@@ -37,7 +37,10 @@ fn the_sandbox_answers_as_the_native_core_does() {
         run(name, cases(1000), &seeds, |record| {
             let found = native.detect(record);
             let kind = |outcome: Result<Done, Refused>| outcome.map_err(|refused| refused.kind);
-            prop_assert_eq!(found.clone().map_err(|refused| refused.kind), component.detect(record).map_err(|refused| refused.kind));
+            prop_assert_eq!(
+                found.clone().map_err(|refused| refused.kind),
+                component.detect(record).map_err(|refused| refused.kind)
+            );
             let Ok(from) = found else { return Ok(()) };
             for to in 0..native.versions().len() as u16 {
                 let there = native.translate(record, b"", from, to);
@@ -126,7 +129,11 @@ fn laws(
     palette: &[String],
 ) -> Result<bool, TestCaseError> {
     let context = |law: &str, done: &Done| {
-        format!("{law}, {from} to {to}: {} carry {}", String::from_utf8_lossy(&done.record), String::from_utf8_lossy(&done.carry))
+        format!(
+            "{law}, {from} to {to}: {} carry {}",
+            String::from_utf8_lossy(&done.record),
+            String::from_utf8_lossy(&done.carry)
+        )
     };
     let same = subject.translate(record, carry, from, from).unwrap();
     prop_assert_eq!(&same.record, record, "identity");
@@ -146,19 +153,30 @@ fn laws(
     prop_assert!(back.is_ok(), "{}: {:?}", context("return", &there), back);
     let back = back.unwrap();
     prop_assert_eq!(there.counts[2], 0, "{}", context("declared loss", &there));
-    prop_assert!(Tree::read(&back.record).same(&Tree::read(record)), "{}, then {}", context("return", &there), context("", &back));
+    prop_assert!(
+        Tree::read(&back.record).same(&Tree::read(record)),
+        "{}, then {}",
+        context("return", &there),
+        context("", &back)
+    );
 
     let again = subject.translate(&back.record, &back.carry, from, to).unwrap();
     let back_again = subject.translate(&again.record, &again.carry, to, from).unwrap();
     let once_more = subject.translate(&back_again.record, &back_again.carry, from, to).unwrap();
     prop_assert_eq!(&back, &Done { counts: back.counts, ..back_again.clone() }, "{}", context("fixpoint", &back));
-    prop_assert_eq!((&again.record, &again.carry), (&once_more.record, &once_more.carry), "{}", context("fixpoint", &again));
+    prop_assert_eq!(
+        (&again.record, &again.carry),
+        (&once_more.record, &once_more.carry),
+        "{}",
+        context("fixpoint", &again)
+    );
 
     for middle in 0..count {
         if (middle > from && middle < to) || (middle < from && middle > to) {
             let first = subject.translate(record, carry, from, middle);
             let second = first.and_then(|first| subject.translate(&first.record, &first.carry, middle, to));
-            if matches!(&second, Err(refused) if ["wrong-version", "unknown-version", "ambiguous"].contains(&&*refused.kind)) {
+            if matches!(&second, Err(refused) if ["wrong-version", "unknown-version", "ambiguous"].contains(&&*refused.kind))
+            {
                 // No version would recognise the record at rest in the middle; on the way through it needs no marker.
                 continue;
             }
@@ -196,7 +214,10 @@ fn edits(subject: &dyn Subject, there: &Done, from: u16, to: u16, palette: &[Str
         }
         let Ok(home) = subject.translate(edited.as_bytes(), &there.carry, to, from) else { continue };
         let Ok(back) = subject.translate(&home.record, &home.carry, from, to) else {
-            return Err(TestCaseError::fail(format!("edit: no way back for {edited}, home {}", String::from_utf8_lossy(&home.record))));
+            return Err(TestCaseError::fail(format!(
+                "edit: no way back for {edited}, home {}",
+                String::from_utf8_lossy(&home.record)
+            )));
         };
         prop_assert!(
             Tree::read(&back.record).without_carry().0.same(&own),
@@ -217,7 +238,8 @@ fn untouched(record: &[u8], there: &[u8]) -> Result<(), TestCaseError> {
     for (start, _) in record.match_indices("\"x_root") {
         let rest = &record[start..];
         let colon = rest.find(':').unwrap();
-        let mut stream = serde_json::Deserializer::from_str(&rest[colon + 1..]).into_iter::<Box<serde_json::value::RawValue>>();
+        let mut stream =
+            serde_json::Deserializer::from_str(&rest[colon + 1..]).into_iter::<Box<serde_json::value::RawValue>>();
         if stream.next().is_some_and(|value| value.is_ok()) {
             let member = &rest[..colon + 1 + stream.byte_offset()];
             prop_assert!(there.contains(member), "untouched: {member} is not in {there}");
@@ -238,9 +260,32 @@ enum Tree {
 /// Values that stand in the seeds, and odd ones; keys come from here as well.
 fn palette(seeds: &[Tree]) -> Vec<String> {
     let odd = [
-        "null", "true", "false", "0", "-0", "1.0", "1E2", "-1", "-1500", "9007199254740993", "18446744073709551615",
-        "123456789012345678901234567890", "0.1000", "1719400000123", "\"\"", "\"1.50\"", "\"a\\/b\"", "\"caf\\u00e9\"", "\"\\ud83d\\ude00\"",
-        "\"\\ud800\"", "\"é\"", "[]", "{}", "[ 1 , {\"k\": null} ]", "{ \"a\" : [] }", "\"Thu, 01 Jan 1970 00:00:00 GMT\"",
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "1.0",
+        "1E2",
+        "-1",
+        "-1500",
+        "9007199254740993",
+        "18446744073709551615",
+        "123456789012345678901234567890",
+        "0.1000",
+        "1719400000123",
+        "\"\"",
+        "\"1.50\"",
+        "\"a\\/b\"",
+        "\"caf\\u00e9\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud800\"",
+        "\"é\"",
+        "[]",
+        "{}",
+        "[ 1 , {\"k\": null} ]",
+        "{ \"a\" : [] }",
+        "\"Thu, 01 Jan 1970 00:00:00 GMT\"",
     ];
     let mut palette: Vec<String> = odd.into_iter().map(str::to_owned).collect();
     seeds.iter().for_each(|seed| seed.collect(&mut palette));
@@ -251,7 +296,8 @@ fn palette(seeds: &[Tree]) -> Vec<String> {
 
 impl Tree {
     fn read(text: &[u8]) -> Tree {
-        let raw: &serde_json::value::RawValue = serde_json::from_slice(text).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(text)));
+        let raw: &serde_json::value::RawValue =
+            serde_json::from_slice(text).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(text)));
         Tree::of(raw.get())
     }
 

@@ -102,7 +102,9 @@ fn run(load: impl Fn(&Pack) -> Box<dyn Subject>) {
 }
 
 fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
-    let index = |id: &str| subject.versions().iter().position(|other| other == id).ok_or(format!("no version {id}")).map(|at| at as u16);
+    let index = |id: &str| {
+        subject.versions().iter().position(|other| other == id).ok_or(format!("no version {id}")).map(|at| at as u16)
+    };
     let (from, to) = (index(&case.from)?, index(&case.to)?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if let Some(fidelity) = &case.fidelity {
@@ -119,7 +121,11 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
             same("fault", kind, &refused.kind)?;
             let place = case.place.as_deref().unwrap_or_default();
             let named = refused.message.contains(&format!("at {place}:"));
-            return if place.is_empty() || named { Ok(()) } else { Err(format!("not at {place}: {}", refused.message)) };
+            return if place.is_empty() || named {
+                Ok(())
+            } else {
+                Err(format!("not at {place}: {}", refused.message))
+            };
         }
         (Ok(there), Some(kind)) => return Err(format!("expected the fault {kind}, got {}", text(&there.record))),
         (Err(refused), None) => return Err(refused.message),
@@ -132,7 +138,9 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
         same("carried, restored, lost", counts, &there.counts)?;
     }
     let met = case.edit.clone().unwrap_or_else(|| text(&there.record));
-    let home = subject.translate(met.as_bytes(), &there.carry, to, from).map_err(|refused| format!("way back: {}", refused.message))?;
+    let home = subject
+        .translate(met.as_bytes(), &there.carry, to, from)
+        .map_err(|refused| format!("way back: {}", refused.message))?;
     match &case.back {
         Some(bytes) => same("back", bytes, &text(&home.record))?,
         None => {

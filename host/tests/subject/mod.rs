@@ -64,7 +64,11 @@ impl From<unskew_guest::Fault> for Refused {
 
 impl From<unskew_guest::Translation> for Done {
     fn from(done: unskew_guest::Translation) -> Done {
-        Done { record: done.record, carry: done.carry, counts: [done.counts.carried, done.counts.restored, done.counts.lost] }
+        Done {
+            record: done.record,
+            carry: done.carry,
+            counts: [done.counts.carried, done.counts.restored, done.counts.lost],
+        }
     }
 }
 
@@ -118,7 +122,11 @@ impl From<CallError> for Refused {
 
 impl From<unskew::Translation> for Done {
     fn from(done: unskew::Translation) -> Done {
-        Done { record: done.record, carry: done.carry, counts: [done.counts.carried, done.counts.restored, done.counts.lost] }
+        Done {
+            record: done.record,
+            carry: done.carry,
+            counts: [done.counts.carried, done.counts.restored, done.counts.lost],
+        }
     }
 }
 
