@@ -24,7 +24,7 @@ fn compile(workspace: &Path, target: &Path) -> Result<Vec<u8>> {
     let mut cargo = Command::new(env::var_os("CARGO").context("cargo sets CARGO")?);
     cargo
         .current_dir(workspace) // so that .cargo/config.toml with the guest's flags is found
-        .args(["build", "--locked", "--lib", "-p", "unskew-guest"])
+        .args(["rustc", "--locked", "--lib", "-p", "unskew-guest", "--crate-type", "cdylib"])
         .args(["--profile", "guest", "--target", "wasm32-unknown-unknown"])
         .arg("--target-dir")
         .arg(target);
