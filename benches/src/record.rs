@@ -46,8 +46,9 @@ pub fn revised(revision: u64) -> Pack {
 
 /// The text of [`revised`], as a gateway would receive it.
 pub fn revised_text(revision: u64) -> String {
-    let revised = PACK.replace("revision = 7", &format!("revision = {revision}"));
-    if revision == 7 { revised } else { revised.replace("3000", &revision.to_string()) }
+    let bitrate = if revision == 7 { 3000 } else { revision };
+    let revised = PACK.replace("3000", &bitrate.to_string());
+    revised.replace("revision = 7", &format!("revision = {revision}"))
 }
 
 /// A record of one string, 1 KiB long, of version 1: bytes in and out with next to nothing between.
