@@ -177,7 +177,7 @@ impl<'r> Run<'r> {
     /// Runs an op at one node, if its memory or its condition says so, and keeps what the way back would miss.
     fn at(&mut self, code: &'r Code, node: u32, base: usize) -> Result<(), Fault> {
         let memory = if self.carry.speaks_of(code.digest) {
-            let place = self.place();
+            let place = self.place(code);
             self.carry.take(code.digest, &place)
         } else {
             None
@@ -442,17 +442,25 @@ impl<'r> Run<'r> {
             return Ok(());
         }
         self.counts.carried += 1;
-        let place = self.place();
+        let place = self.place(code);
         self.fresh.push(Entry::new(code.digest, place, kept));
         Ok(())
     }
 
     /// What the stars are bound to, as the carry names it.
-    fn place(&mut self) -> Vec<Bound> {
+    fn place(&mut self, code: &Code) -> Vec<Bound> {
         let mut bound = std::mem::take(&mut self.bound);
-        for binding in &mut bound {
+        // An op that writes whole elements can't tell them by what they hold.
+        let whole = matches!(&code.body, Body::Edit { at, .. } if at.is_empty());
+        let last = bound.len();
+        for (depth, binding) in bound.iter_mut().enumerate() {
             if binding.identity.is_none() {
-                binding.identity = Some(self.identity(binding.node, binding.index));
+                let by_content = !(whole && depth + 1 == last);
+                binding.identity = Some(
+                    self.identity(binding.node, binding.index)
+                        .filter(|_| by_content)
+                        .unwrap_or_else(|| self.position(binding)),
+                );
             }
         }
         let place = bound.iter().filter_map(|binding| binding.identity.clone()).collect();
@@ -460,10 +468,11 @@ impl<'r> Run<'r> {
         place
     }
 
-    fn identity(&mut self, id: u32, index: u32) -> Bound {
+    /// An element by its key, or by its index and the bytes that nobody touches.
+    fn identity(&mut self, id: u32, index: u32) -> Option<Bound> {
         let node = self.tape.node(id);
         if self.tape.node(node.parent).shape == Shape::Object {
-            return Bound::Member(self.member_name(id));
+            return None;
         }
         let text = self.tape.text(self.record, node.value);
         let trie = self.plan.trie.get(node.trie as usize);
@@ -483,7 +492,7 @@ impl<'r> Run<'r> {
                 });
                 let first = keys.partition_point(|other| *other < name);
                 if keys.get(first + 1) != Some(&name) {
-                    return Bound::Key(name);
+                    return Some(Bound::Key(name));
                 }
             }
         }
@@ -492,11 +501,20 @@ impl<'r> Run<'r> {
         let others = members.into_iter().filter(|(key, _)| !touched(key));
         let digest = others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value));
         if digest != json::FNV_SEED {
-            return Bound::Index(index, digest);
+            return Some(Bound::Index(index, digest));
         }
-        // Nothing but the index tells the element apart: then the array must be as long as it was.
-        let length = self.tape.node(node.parent).live;
-        Bound::Index(index, json::fnv1a(json::FNV_SEED, &length.to_le_bytes()))
+        None
+    }
+
+    /// A member by its name; an element by nothing but its index, and then the array must be as long as it was.
+    fn position(&self, binding: &Binding) -> Bound {
+        let parent = self.tape.node(self.tape.node(binding.node).parent);
+        match parent.shape {
+            Shape::Object => Bound::Member(self.member_name(binding.node)),
+            Shape::Array | Shape::Opaque => {
+                Bound::Index(binding.index, json::fnv1a(json::FNV_SEED, &parent.live.to_le_bytes()))
+            }
+        }
     }
 
     /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
