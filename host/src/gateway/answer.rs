@@ -201,7 +201,7 @@ impl State {
         client: Version,
     ) -> Result<Option<Bytes>, Refusal> {
         let Some(generation) = ctx.generation.clone() else { return Ok(None) };
-        let carry = self.carry_of(ctx);
+        let carry = ctx.kept.clone().unwrap_or_else(|| self.carry_of(ctx));
         let target = Target::Client(client);
         let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Server).await?
         else {

@@ -105,9 +105,11 @@ impl State {
             }
             (RecordPlace::Body(_) | RecordPlace::Header, _, _) => {}
         }
+        let kept = Bytes::from(translation.carry);
+        ctx.kept = Some(kept.clone());
         if let Some(session) = &ctx.session {
             let server = placed.server();
-            self.note(session, &server.version, Some(&server.name), translation.carry.into());
+            self.note(session, &server.version, Some(&server.name), kept);
         }
         Ok(())
     }
@@ -228,6 +230,7 @@ impl State {
         match decision {
             Decision::Route { server, tier, reason } => {
                 ctx.placed = Some(Placed::new(members.clone(), server, tier, reason));
+                ctx.kept = None;
                 Ok(tier)
             }
             Decision::Refuse { reason } => {
@@ -273,8 +276,10 @@ impl State {
         else {
             return Ok(body);
         };
+        let kept = Bytes::from(translation.carry);
+        ctx.kept = Some(kept.clone());
         if let Some(session) = &ctx.session {
-            self.note(session, &server.version, Some(&server.name), translation.carry.into());
+            self.note(session, &server.version, Some(&server.name), kept);
         }
         Ok(splice(&body, place, &translation.record))
     }

@@ -39,6 +39,9 @@ pub(crate) struct Ctx {
     pub(crate) record: Option<Record>,
     /// What the directory knew of the session before this request changed it.
     pub(crate) entry: Option<Entry>,
+    /// What the translation of this request's own record has kept. Its answer is brought back with this and nothing
+    /// else, whatever other requests of the session note in the directory meanwhile.
+    pub(crate) kept: Option<Bytes>,
     /// The server, and what the record was made for it.
     pub(crate) placed: Option<Placed>,
     /// Servers that could not be reached, by name.
@@ -114,6 +117,7 @@ impl Ctx {
             body: Body::Passes,
             record: None,
             entry: None,
+            kept: None,
             placed: None,
             tried: Vec::new(),
             seen: None,

@@ -43,6 +43,33 @@ async fn a_round_trip_restores_what_the_old_server_could_not_hold() {
     assert!(gateway.counts().restored > 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_of_one_session_at_once_each_get_their_own_values_back() {
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let arrived = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let arrives = arrived.clone();
+    let server = Upstream::answering(move |seen| {
+        if seen.text().contains("first") {
+            arrives.store(true, std::sync::atomic::Ordering::SeqCst);
+            let _ = gate.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+        }
+        Response::new(Full::new(seen.body.clone()))
+    })
+    .await;
+    let gateway = Arc::new(ruled(&held(), &[server.entry("1")], None));
+    let record = |name: &str, bitrate: u32| format!("{{\"session_id\":\"{name}\",\"bitrate\":{bitrate},\"schema\":2}}");
+    let (slow, body) = (gateway.clone(), record("first", 1));
+    let slow = tokio::spawn(async move { post(&slow, "/sessions/s/join", body).await.ok() });
+    until("the first is at the server", || arrived.load(std::sync::atomic::Ordering::SeqCst)).await;
+    // The second one's record is at home without a carry.
+    post(&gateway, "/sessions/s/join", record("second", 3000)).await.ok();
+    go.send(()).unwrap();
+    let reply = slow.await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((&value["session_id"], &value["bitrate"]), (&"first".into(), &1.into()), "{}", reply.text());
+}
+
 #[tokio::test]
 async fn held_answers_keep_connections_and_framings() {
     let server = Upstream::echo().await;

@@ -47,8 +47,8 @@ fn a_guest_that_loops_is_stopped_at_the_end_of_its_cpu_budget() {
 #[test]
 fn the_cpu_budget_grows_with_the_record() {
     let generation = hostile(LOOP).generation().unwrap();
-    let Err(CallError::Guest(failure)) = generation.translate(&[b' '; 100 << 10], b"", ONE, TWO) else { panic!() };
-    assert_eq!(failure, GuestFailure::CpuBudget { budget: limits().cpu_base + 100 * limits().cpu_per_kib });
+    let Err(CallError::Guest(failure)) = generation.translate(&[b' '; 60 << 10], b"", ONE, TWO) else { panic!() };
+    assert_eq!(failure, GuestFailure::CpuBudget { budget: limits().cpu_base + 60 * limits().cpu_per_kib });
 }
 
 #[test]
