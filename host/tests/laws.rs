@@ -450,7 +450,7 @@ impl Tree {
                 }
             }
             (8, Tree::Object(members)) => {
-                let depth = if place % whole == 0 { "root" } else { "deep" };
+                let depth = if place.is_multiple_of(whole) { "root" } else { "deep" };
                 let key = format!("\"x_{depth}{}\"", value % 97);
                 if !members.iter().any(|(other, _)| *other == key) {
                     members.insert(value % (members.len() + 1), (key, Tree::of(&text)));
