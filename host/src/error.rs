@@ -20,7 +20,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong with a pack. Prints as `14:3: step 1→2, op 3: …`.
+/// One thing that is wrong with a pack. Prints as `14:3: step 1→2, op 3: …`, always on one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where it stands in the file, if that could be told.
@@ -33,10 +33,17 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Some(place) => write!(f, "{place}: {}", self.message),
-            None => f.write_str(&self.message),
+        if let Some(place) = self.place {
+            write!(f, "{place}: ")?;
         }
+        for char in self.message.chars() {
+            // what a pack holds must not break the line, or steer the terminal that shows it
+            match char.is_control() {
+                true => write!(f, "{}", char.escape_default())?,
+                false => write!(f, "{char}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -71,12 +71,14 @@ impl Pack {
     /// The pack in this file: JSON if its name ends in `.json`, else TOML.
     ///
     /// # Errors
-    /// If the file can't be read or is no TOML or JSON.
+    /// If the file can't be read, or is no UTF-8 or no TOML or JSON.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Pack, LoadError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let bytes = std::fs::read(path)
             .map_err(|error| LoadError::Unreadable { name: name.clone(), reason: error.to_string() })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| LoadError::Problems { name: name.clone(), problems: vec![source::no_utf8(&error)] })?;
         match path.extension().is_some_and(|ext| ext == "json") {
             true => Pack::from_json(&name, &text),
             false => Pack::from_toml(&name, &text),

@@ -1,6 +1,7 @@
 //! The text of packs: TOML written as JSON with every number as its author wrote it, and the place of every item.
 
 use std::collections::BTreeMap;
+use std::string::FromUtf8Error;
 
 use serde_json::value::RawValue;
 use toml_edit::{Document, Item, TableLike, Value};
@@ -50,6 +51,18 @@ pub(crate) fn json(text: &str) -> Result<String, Vec<Problem>> {
                 message: format!("no JSON: {}", without_position(&error)),
             }])
         }
+    }
+}
+
+/// The first place where a text stops being UTF-8.
+pub(crate) fn no_utf8(error: &FromUtf8Error) -> Problem {
+    let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+    let text = String::from_utf8_lossy(valid);
+    let found = rest.first().map_or_else(String::new, |byte| format!(", found byte 0x{byte:02x}"));
+    Problem {
+        place: Some(place(&text, text.len())),
+        pointer: String::new(),
+        message: format!("expected UTF-8{found}: save the file as UTF-8"),
     }
 }
 
