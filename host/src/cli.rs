@@ -11,6 +11,7 @@ mod serve;
 mod table;
 mod translate;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -43,13 +44,15 @@ enum Command {
     Demo(demo::Demo),
 }
 
-/// What a command that could do its work found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a command that could do its work found, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     /// Everything holds.
     Good,
     /// Something doesn't, and has been printed.
     Bad,
+    /// Some of what was to be looked at can't be read; the rest has been printed, and which it was.
+    Unread,
 }
 
 /// Why a command could not do its work, cut by who must act.
@@ -86,9 +89,24 @@ Exit codes:
 
 /// Reads the command line, does what it says and tells how it went.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let output = if cli.json { Output::Json } else { Output::Text };
-    let done = match cli.command {
+    let (output, done) = match Cli::try_parse() {
+        Ok(cli) => {
+            let output = if cli.json { Output::Json } else { Output::Text };
+            (output, execute(cli.command, output))
+        }
+        Err(error) => {
+            let output = if asks_for_json(std::env::args_os()) { Output::Json } else { Output::Text };
+            (output, unparsed(&error))
+        }
+    };
+    if let Err(failed) = &done {
+        failed.report(output);
+    }
+    ExitCode::from(code(&done))
+}
+
+fn execute(command: Command, output: Output) -> Result<Found, Failed> {
+    match command {
         Command::Translate(command) => command.execute(output),
         Command::Detect(command) => command.execute(output),
         Command::Explain(command) => command.execute(output),
@@ -96,11 +114,20 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
-    };
-    if let Err(failed) = &done {
-        failed.report(output);
     }
-    ExitCode::from(code(&done))
+}
+
+/// Answers a command line that names nothing to do: one that asks for help or the version, or one that is wrong.
+fn unparsed(error: &clap::Error) -> Result<Found, Failed> {
+    match error.use_stderr() {
+        true => Err(Failed::Usage(error.to_string().trim_end().to_string())),
+        false => output::reached(error.print()).map(|()| Found::Good),
+    }
+}
+
+/// Whether a command line that can't be parsed asks for `--json` nevertheless.
+fn asks_for_json(args: impl Iterator<Item = OsString>) -> bool {
+    args.take_while(|arg| arg != "--").any(|arg| arg == "--json")
 }
 
 /// The exit code, the one place that knows them.
@@ -109,13 +136,13 @@ fn code(done: &Result<Found, Failed>) -> u8 {
         Ok(Found::Good) => 0,
         Ok(Found::Bad) | Err(Failed::Refused(_)) => 1,
         Err(Failed::Usage(_)) => 2,
-        Err(Failed::Input(_)) => 3,
+        Ok(Found::Unread) | Err(Failed::Input(_)) => 3,
         Err(Failed::Machine(_)) => 4,
     }
 }
 
 impl Failed {
-    /// Says why, on standard error; with `--json` on standard output too, so that a program finds an object there.
+    /// Says why: on standard error, with `--json` as an object on standard output.
     fn report(&self, output: Output) {
         let (kind, message) = match self {
             Failed::Refused(message) => ("refused", message),
@@ -124,8 +151,13 @@ impl Failed {
             Failed::Machine(message) => ("machine", message),
         };
         match output {
-            Output::Text => eprintln!("{message}"),
-            Output::Json => output::print_json(&json!({"error": {"kind": kind, "message": message}})),
+            Output::Text => output::note(message),
+            Output::Json => {
+                let printed = output::print_json(&json!({"error": {"kind": kind, "message": message}}));
+                if printed.is_err() {
+                    output::note(message);
+                }
+            }
         }
     }
 }

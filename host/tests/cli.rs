@@ -43,11 +43,15 @@ impl Said {
 }
 
 fn unskew(args: &[&str], stdin: &[u8]) -> Said {
+    unskew_into(Stdio::piped(), args, stdin)
+}
+
+fn unskew_into(stdout: Stdio, args: &[&str], stdin: &[u8]) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_unskew"))
         .args(args)
         .current_dir(root())
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -215,6 +219,133 @@ fn check_brings_recorded_records_there_and_back() {
     assert_eq!(said.lines().filter(|line| line.ends_with("as it was")).count(), RECORDS.len(), "{said}");
     let said = unskew(&["check", PACK, "-"], b"{\"schema\":7}").exits(1).text();
     assert!(said.contains("standard input: ") && said.contains("unknown-version"), "{said}");
+}
+
+#[test]
+fn check_gives_reasons_for_neighbours_and_json_for_all() {
+    let version =
+        |id: &str, marker: &str| format!("[[version]]\nid = \"{id}\"\nmarker = {{ path = \"/v\", {marker} }}\n");
+    let step = |from: &str, to: &str| {
+        format!("[[step]]\nfrom = \"{from}\"\nto = \"{to}\"\nops = [{{ add = \"/of_{to}\", value = 7 }}]\n")
+    };
+    let versions = [version("1", "absent = true"), version("2", "value = 2"), version("3", "value = 3")];
+    let pack = ["name = \"line\"\nrevision = 1\n", &versions.concat(), &step("1", "2"), &step("2", "3")].concat();
+    let path = file("line.toml", pack.as_bytes());
+    let said = unskew(&["check", &path], b"").exits(0).text();
+    assert!(said.contains("2 → 1 carried: ") && said.contains("3 → 2 carried: "), "{said}");
+    assert!(!said.contains("3 → 1") && said.contains("made of these; --json has all reasons\n"), "{said}");
+    let object = unskew(&["check", "--json", &path], b"").exits(0).json();
+    assert_eq!(object["matrix"].as_array().unwrap().len(), 9);
+    assert!(object["matrix"].as_array().unwrap().iter().all(|pair| pair["reason"].is_string()));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_hides_nothing_of_the_others() {
+    let args = ["check", PACK, "no.json", "testdata/records/opentok-v1-0.4k.json"];
+    let said = unskew(&args, b"").exits(3).text();
+    for part in ["record \\ server", "no.json: can't be read: ", "opentok-v1-0.4k.json: version 1", "as it was"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let object = unskew(&[&args[..], &["--json"]].concat(), b"").exits(3).json();
+    let came_back: Vec<_> = object["records"].as_array().unwrap().iter().map(|trip| &trip["came_back"]).collect();
+    assert_eq!(came_back, ["unread", "same"]);
+    assert_eq!(object["ok"], false);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_exits_with_4() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let record = "testdata/records/opentok-v2-0.4k.json";
+    for args in [
+        &["check", PACK][..],
+        &["check", "--json", PACK],
+        &["detect", "--pack", PACK, record],
+        &["explain", "--pack", PACK, "--to", "1", record],
+        &["translate", "--pack", PACK, "--to", "1", record],
+        &["--help"],
+        &["--version"],
+    ] {
+        let said = unskew_into(full(), args, b"").exits(4);
+        assert!(said.err.contains("standard output: can't be written: "), "{args:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_an_object_with_json() {
+    for args in [&["--json", "bogus"][..], &["--json", "check"], &["translate", "--json", "--pack", PACK, "--to"]] {
+        let said = unskew(args, b"").exits(2).json();
+        assert_eq!(said["error"]["kind"], "usage");
+        assert!(said["error"]["message"].as_str().unwrap().starts_with("error: "), "{said}");
+    }
+    let said = unskew(&["bogus"], b"").exits(2);
+    assert!(said.out.is_empty() && said.err.contains("Usage:"), "{}", said.err);
+}
+
+#[test]
+fn messages_say_which_file_and_what_stands_there() {
+    let detect = |record: &[u8]| unskew(&["detect", "--pack", PACK, "-"], record).exits(1).err;
+    assert!(detect(b"").contains("found nothing: it is empty"));
+    assert!(detect(b" \n").contains("found nothing but white space"));
+    assert!(detect(b"\xef\xbb\xbf{\"schema\":2}").contains("found a UTF-8 byte order mark"));
+    assert!(detect(b"\xff\xfe{\0}\0").contains("found UTF-16"));
+    assert!(detect(b"\x89PNG\r\n\xff").contains("found bytes that are no UTF-8"));
+
+    let said = unskew(&["detect", "--pack", PACK, "no.json"], b"").exits(3);
+    assert!(said.err.starts_with("no.json: can't be read: "), "{}", said.err);
+    let said = unskew(&["detect", "--pack", "-", "testdata/records/opentok-v1-0.4k.json"], b"").exits(2);
+    assert!(said.err.contains("a pack can't be read from standard input"), "{}", said.err);
+
+    let with_carry = |carry| unskew(&["translate", "--pack", PACK, "--to", "2", "--carry", carry, "-"], b"{}").exits(3);
+    let said = with_carry("no.json");
+    assert!(said.err.starts_with("--carry no.json: can't be read: "), "{}", said.err);
+    let said = with_carry("testdata/records/opentok-v2-0.4k.json");
+    assert!(
+        said.out.is_empty() && said.err.contains("is no carry: give a file that --carry-out wrote"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn a_pack_of_other_bytes_than_utf_8_is_a_problem_with_a_place() {
+    let latin = file("latin-1.toml", b"name = \"x\"\n# caf\xe9\n");
+    let said = unskew(&["check", &latin], b"").exits(1).text();
+    assert_eq!(said, format!("{latin}:2:6: expected UTF-8, found byte 0xe9: save the file as UTF-8\n"));
+    unskew(&["detect", "--pack", &latin, "-"], b"{}").exits(3);
+}
+
+#[test]
+fn a_pack_of_any_depth_is_refused() {
+    let nested = format!("{{\"name\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    unskew(&["check", &file("deep.json", nested.as_bytes())], b"").exits(1);
+}
+
+#[test]
+fn a_record_larger_than_the_sandbox_is_refused_by_the_pack_s_limit() {
+    let large = format!("{{\"sessionId\":\"{}\"}}", "x".repeat(40 << 20));
+    for args in [&["detect", "--pack", PACK, "-"][..], &["translate", "--pack", PACK, "--to", "2", "-"]] {
+        let said = unskew(args, large.as_bytes()).exits(1);
+        assert!(said.err.contains("too-large") && said.err.contains("max_bytes"), "{}", said.err);
+    }
+}
+
+#[test]
+fn what_a_pack_holds_neither_steers_the_terminal_nor_breaks_a_line() {
+    let pack = r#"
+name = "line\nand \u001b[31mred"
+revision = 1
+[[version]]
+id = "1"
+marker = { path = "/v", absent = true }
+"#;
+    let said = unskew(&["check", &file("steers.toml", pack.as_bytes())], b"").exits(0).text();
+    assert!(said.starts_with("line\\nand \\u{1b}[31mred revision 1: "), "{said}");
+    let wrong = pack.replace("revision = 1", "revision = 1\n\"re\\u001b\\nads\" = 1");
+    let path = file("steers-wrong.toml", wrong.as_bytes());
+    let said = unskew(&["check", &path], b"").exits(1).text();
+    assert!(said.lines().all(|line| line.starts_with(&format!("{path}:4:"))), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `unskew check`: what is wrong with a pack, what it can do, and whether it brings real records there and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
-use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Version};
+use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Verdict, Version};
 
 use super::input::{self, Source};
 use super::output::{self, Output};
@@ -15,7 +15,8 @@ use super::{Failed, Found};
 ///
 /// Prints every problem of the pack with its file, line and column, or, if there is none, how well servers of each
 /// version can serve records of each version. Runs the pack's own examples. Records given after the pack are brought
-/// to every other version and back, and must come back as they were.
+/// to every other version and back, and must come back as they were. Where a table's way isn't lossless a line says
+/// why, for neighbouring versions; all other ways are made of theirs, and --json has the reasons of all.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What the table says of a record and a server:
@@ -53,17 +54,23 @@ enum CameBack {
     NotSent(Fidelity),
     /// Otherwise, or not at all.
     Wrong(String),
+    /// The record can't be read: this is why.
+    Unread(String),
 }
 
 impl Check {
     /// Checks.
     pub(super) fn execute(self, output: Output) -> Result<Found, Failed> {
+        if self.pack == Path::new("-") {
+            return Err(input::no_stdin());
+        }
         let runtime = match Pack::from_file(&self.pack).and_then(|pack| Runtime::new(&pack)) {
             Ok(runtime) => runtime,
-            Err(LoadError::Problems { name, problems }) => return Ok(refused(&name, &problems, &[], output)),
+            Err(LoadError::Problems { name, problems }) => return refused(&name, &problems, &[], output),
             Err(LoadError::Examples { name, failures }) => {
-                let failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
-                return Ok(refused(&name, &[], &failures, output));
+                let failures: Vec<String> =
+                    failures.iter().map(|failure| failure.to_string().replace('\n', "\\n")).collect();
+                return refused(&name, &[], &failures, output);
             }
             Err(error) => return Err(input::unusable(&error)),
         };
@@ -72,37 +79,41 @@ impl Check {
         };
         let mut trips = Vec::new();
         for record in &self.records {
-            trips.extend(journeys(&generation, &record.name(), &record.read()?));
+            match record.bytes() {
+                Ok(bytes) => trips.extend(journeys(&generation, &record.name(), &bytes)),
+                Err(error) => trips.push(Trip::without_version(record.name(), CameBack::Unread(error))),
+            }
         }
-        let wrong = trips.iter().filter(|trip| trip.wrong().is_some()).count();
         match output {
             Output::Text => {
-                output::print(&overview(&generation));
+                output::print(&overview(&generation))?;
                 for trip in &trips {
-                    output::print(&trip.line());
+                    output::print(&trip.line())?;
                 }
             }
-            Output::Json => output::print_json(&object(&generation, &trips)),
+            Output::Json => output::print_json(&object(&generation, &trips))?,
         }
-        Ok(if wrong == 0 { Found::Good } else { Found::Bad })
+        Ok(trips.iter().map(Trip::found).max().unwrap_or(Found::Good))
     }
 }
 
 /// Prints why a pack is refused.
-fn refused(name: &str, problems: &[Problem], failures: &[String], output: Output) -> Found {
+fn refused(name: &str, problems: &[Problem], failures: &[String], output: Output) -> Result<Found, Failed> {
     match output {
         Output::Text => {
             for problem in problems {
                 let join = if problem.place.is_some() { ":" } else { ": " };
-                output::print(&format!("{name}{join}{problem}\n"));
+                output::print(&format!("{name}{join}{problem}\n"))?;
             }
             for failure in failures {
-                output::print(&format!("{name}: {failure}\n"));
+                output::print(&format!("{name}: {failure}\n"))?;
             }
-            match (problems.len(), failures.len()) {
-                (0, failures) => eprintln!("{failures} {} fail", if failures == 1 { "example" } else { "examples" }),
-                (problems, _) => eprintln!("{problems} {}", if problems == 1 { "problem" } else { "problems" }),
-            }
+            output::note(&match (problems.len(), failures.len()) {
+                (0, 1) => "1 example fails".to_string(),
+                (0, failures) => format!("{failures} examples fail"),
+                (1, _) => "1 problem".to_string(),
+                (problems, _) => format!("{problems} problems"),
+            });
         }
         Output::Json => {
             let problems = problems.iter().map(|problem| {
@@ -115,17 +126,18 @@ fn refused(name: &str, problems: &[Problem], failures: &[String], output: Output
                 })
             });
             let problems: Vec<Value> = problems.collect();
-            output::print_json(&json!({"ok": false, "pack": name, "problems": problems, "examples": failures}));
+            output::print_json(&json!({"ok": false, "pack": name, "problems": problems, "examples": failures}))?;
         }
     }
-    Found::Bad
+    Ok(Found::Bad)
 }
 
 /// The pack in a line, and the fidelity of every pair.
 fn overview(generation: &Generation) -> String {
     let manifest = generation.manifest();
     let ids: Vec<&str> = manifest.versions.iter().map(|version| &*version.id).collect();
-    let mut text = format!("{} revision {}: no problems, all examples hold\n\n", manifest.name, manifest.revision);
+    let name = output::on_one_line(&manifest.name);
+    let mut text = format!("{name} revision {}: no problems, all examples hold\n\n", manifest.revision);
     let head: Vec<String> =
         ["record \\ server".to_string()].into_iter().chain(ids.iter().map(ToString::to_string)).collect();
     let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
@@ -134,17 +146,19 @@ fn overview(generation: &Generation) -> String {
         table.row([manifest.id(held).to_string()].into_iter().chain(cells));
     }
     text.push_str(&table.to_string());
-    let reasons: Vec<String> = generation
-        .matrix()
-        .pairs()
-        .filter(|(_, _, verdict)| verdict.fidelity > Fidelity::Exact)
-        .map(|(held, server, verdict)| {
-            format!("{} → {} {}: {}\n", manifest.id(held), manifest.id(server), verdict.fidelity, verdict.reason)
-        })
-        .collect();
-    if !reasons.is_empty() {
+    let reasons = generation.matrix().pairs().filter(|(_, _, verdict)| verdict.fidelity > Fidelity::Exact);
+    let (near, far): (Vec<_>, Vec<_>) = reasons.partition(|(held, server, _)| held.0.abs_diff(server.0) == 1);
+    let mut lines: Vec<String> = Vec::new();
+    for (held, server, Verdict { fidelity, reason }) in near {
+        let [held, server, reason] = [manifest.id(held), manifest.id(server), reason].map(output::on_one_line);
+        lines.push(format!("{held} → {server} {fidelity}: {reason}\n"));
+    }
+    if !far.is_empty() {
+        lines.push("ways between versions further apart are made of these; --json has all reasons\n".to_string());
+    }
+    if !lines.is_empty() {
         text.push('\n');
-        text.push_str(&reasons.concat());
+        text.push_str(&lines.concat());
     }
     text
 }
@@ -185,8 +199,8 @@ fn journeys(generation: &Generation, name: &str, record: &[u8]) -> Vec<Trip> {
     let found = match generation.detect(record) {
         Ok(found) => found.version,
         Err(error) => {
-            let came_back = CameBack::Wrong(error.to_string());
-            return vec![Trip { record: name.to_string(), version: None, by: String::new(), came_back }];
+            let came_back = CameBack::Wrong(input::told(record, &error));
+            return vec![Trip::without_version(name.to_string(), came_back)];
         }
     };
     let others = versions(generation).filter(|by| *by != found);
@@ -215,6 +229,7 @@ impl CameBack {
             CameBack::Same => "same",
             CameBack::NotSent(_) => "not-sent",
             CameBack::Wrong(_) => "wrong",
+            CameBack::Unread(_) => "unread",
         }
     }
 }
@@ -272,9 +287,21 @@ fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
 }
 
 impl Trip {
+    fn without_version(record: String, came_back: CameBack) -> Trip {
+        Trip { record, version: None, by: String::new(), came_back }
+    }
+
+    fn found(&self) -> Found {
+        match &self.came_back {
+            CameBack::Same | CameBack::NotSent(_) => Found::Good,
+            CameBack::Wrong(_) => Found::Bad,
+            CameBack::Unread(_) => Found::Unread,
+        }
+    }
+
     fn wrong(&self) -> Option<&str> {
         match &self.came_back {
-            CameBack::Wrong(wrong) => Some(wrong),
+            CameBack::Wrong(wrong) | CameBack::Unread(wrong) => Some(wrong),
             CameBack::Same | CameBack::NotSent(_) => None,
         }
     }
@@ -284,10 +311,13 @@ impl Trip {
         let came_back = match came_back {
             CameBack::Same => "as it was".to_string(),
             CameBack::NotSent(fidelity) => format!("not tried, the way is {fidelity}"),
-            CameBack::Wrong(wrong) => wrong.clone(),
+            CameBack::Wrong(wrong) | CameBack::Unread(wrong) => wrong.clone(),
         };
         match version {
-            Some(version) => format!("{record}: version {version}, by version {by} and back: {came_back}\n"),
+            Some(version) => {
+                let [version, by] = [version, by].map(|id| output::on_one_line(id));
+                format!("{record}: version {version}, by version {by} and back: {came_back}\n")
+            }
             None => format!("{record}: {came_back}\n"),
         }
     }

@@ -31,10 +31,10 @@ impl Detect {
     pub(super) fn execute(self, output: Output) -> Result<Found, Failed> {
         let runtime = input::runtime(&self.pack)?;
         let record = self.record.read()?;
-        let version = runtime.detect(&record).map_err(|error| self.record.refused(&error, &runtime))?;
+        let version = runtime.detect(&record).map_err(|error| self.record.refused(&record, &error, &runtime))?;
         match output {
-            Output::Text => output::print(&format!("{version}\n")),
-            Output::Json => output::print_json(&json!({ "version": version })),
+            Output::Text => output::print(&format!("{version}\n"))?,
+            Output::Json => output::print_json(&json!({ "version": version }))?,
         }
         Ok(Found::Good)
     }

@@ -49,10 +49,11 @@ impl Explain {
     pub(super) fn execute(self, output: Output) -> Result<Found, Failed> {
         let Way { to, record: source, .. } = &self.way;
         let Journey { runtime, record, carry, from } = self.way.read()?;
-        let changes = runtime.explain(&record, &carry, &from, to).map_err(|error| source.refused(&error, &runtime))?;
+        let changes =
+            runtime.explain(&record, &carry, &from, to).map_err(|error| source.refused(&record, &error, &runtime))?;
         match output {
             Output::Text if changes.is_empty() => {
-                output::print(&format!("nothing changes from version {from} to {to}\n"))
+                output::print(&format!("nothing changes from version {from} to {to}\n"))?;
             }
             Output::Text => {
                 let mut table = Table::new(&["op", "place", "outcome", "before", "after"]);
@@ -60,7 +61,7 @@ impl Explain {
                     let [before, after] = [&change.before, &change.after].map(|text| shown(text.as_deref()));
                     table.row([change.op.clone(), change.place.clone(), change.outcome.clone(), before, after]);
                 }
-                output::print(&table.to_string());
+                output::print(&table.to_string())?;
             }
             Output::Json => {
                 let text = |text: &Option<String>| text.as_deref().and_then(|text| output::verbatim(text.as_bytes()));
@@ -72,7 +73,7 @@ impl Explain {
                     after: text(&change.after),
                 };
                 let changes = changes.iter().map(changed).collect();
-                output::print_json(&Explained { from: &from, to, changes });
+                output::print_json(&Explained { from: &from, to, changes })?;
             }
         }
         Ok(Found::Good)

@@ -50,6 +50,11 @@ impl Rehearse {
 
 /// Plays a scenario, prints what it showed and writes the report.
 pub(super) fn play(scenario: &Scenario, report: &Report, output: Output) -> Result<Found, Failed> {
+    let report = (!report.no_report).then_some(report.report.as_path());
+    if let Some(path) = report {
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path); // better now than after the play
+        opened.map_err(|error| unwritable(path, &error))?;
+    }
     let bar = bar(scenario);
     let outcome = rehearsal::play(scenario, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
@@ -59,20 +64,22 @@ pub(super) fn play(scenario: &Scenario, report: &Report, output: Output) -> Resu
             Failed::Machine(error.to_string())
         }
     })?;
-    let report = (!report.no_report).then_some(report.report.as_path());
     if let Some(path) = report {
-        let written = std::fs::write(path, rehearsal::html(&outcome));
-        written.map_err(|error| Failed::Machine(format!("{}: {error}", path.display())))?;
+        std::fs::write(path, rehearsal::html(&outcome)).map_err(|error| unwritable(path, &error))?;
     }
     match output {
-        Output::Text => print(&outcome, report),
-        Output::Json => output::print_json(&Printed { outcome: &outcome, report }),
+        Output::Text => print(&outcome, report)?,
+        Output::Json => output::print_json(&Printed { outcome: &outcome, report })?,
     }
     for verdict in outcome.broken() {
         let unskew::rehearsal::Verdict { phase, lane, promise, seen, .. } = verdict;
-        eprintln!("broken promise: {phase}, lane {lane}: {promise}, but {seen}");
+        output::note(&format!("broken promise: {phase}, lane {lane}: {promise}, but {seen}"));
     }
     Ok(if outcome.kept { Found::Good } else { Found::Bad })
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failed {
+    Failed::Machine(format!("{}: can't be written: {error}", path.display()))
 }
 
 /// The object of `--json`.
@@ -83,7 +90,7 @@ struct Printed<'a> {
     report: Option<&'a Path>,
 }
 
-fn print(outcome: &Outcome, report: Option<&Path>) {
+fn print(outcome: &Outcome, report: Option<&Path>) -> Result<(), Failed> {
     let head = ["phase", "fleet", "lane", "creates", "joins", "failed joins", "translated", "p50", "p99"];
     let mut table = Table::new(&head).numbers(3..9);
     for phase in &outcome.phases {
@@ -96,15 +103,16 @@ fn print(outcome: &Outcome, report: Option<&Path>) {
             table.row([name, fleet, lane.to_string()].into_iter().chain(counts).chain(times));
         }
     }
-    output::print(&format!("{}\n\n{table}\n", outcome.scenario));
+    output::print(&format!("{}\n\n{table}\n", outcome.scenario))?;
     for verdict in &outcome.promises {
         let mark = if verdict.kept { "kept  " } else { "BROKEN" };
         let about = format!("{}, {}", verdict.phase, verdict.lane);
-        output::print(&format!("{mark}  {about:<20}  {}: {}\n", verdict.promise, verdict.seen));
+        output::print(&format!("{mark}  {about:<20}  {}: {}\n", verdict.promise, verdict.seen))?;
     }
     if let Some(path) = report {
-        output::print(&format!("\nreport: {}\n", path.display()));
+        output::print(&format!("\nreport: {}\n", path.display()))?;
     }
+    Ok(())
 }
 
 /// A bar on standard error; none where that is no terminal.

@@ -52,8 +52,8 @@ impl Serve {
                 input::runtime(pack)?;
             }
             match output {
-                Output::Text => output::print(&format!("{}: no problems\n", self.config.display())),
-                Output::Json => output::print_json(&json!({"ok": true, "config": self.config})),
+                Output::Text => output::print(&format!("{}: no problems\n", self.config.display()))?,
+                Output::Json => output::print_json(&json!({"ok": true, "config": self.config}))?,
             }
             return Ok(Found::Good);
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::output;
+
 /// A table with a head.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -21,9 +23,9 @@ impl Table {
         self
     }
 
-    /// One more row.
+    /// One more row; line breaks within cells are spelt out.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| output::on_one_line(&cell)).collect());
     }
 }
 

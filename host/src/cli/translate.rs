@@ -82,7 +82,7 @@ impl Translate {
         let Way { to, record: source, .. } = &self.way;
         let Journey { runtime, record, carry, from } = self.way.read()?;
         let translation =
-            runtime.translate(&record, &carry, &from, to).map_err(|error| source.refused(&error, &runtime))?;
+            runtime.translate(&record, &carry, &from, to).map_err(|error| source.refused(&record, &error, &runtime))?;
         if let Some(path) = &self.carry_out {
             let written = std::fs::write(path, &translation.carry);
             written.map_err(|error| Failed::Machine(format!("{}: {error}", path.display())))?;
@@ -92,12 +92,14 @@ impl Translate {
             Output::Text => {
                 if self.carry_out.is_none() && !translation.carry.is_empty() {
                     let bytes = translation.carry.len();
-                    eprintln!(
-                        "note: version {to} can't hold {carried} values; --carry-out FILE keeps them ({bytes} bytes)"
-                    );
+                    let (values, them) = (counted(carried), if carried == 1 { "it" } else { "them" });
+                    output::note(&format!(
+                        "note: version {to} can't hold {values}; --carry-out FILE keeps {them} ({bytes} bytes)"
+                    ));
                 }
                 if lost > 0 {
-                    eprintln!("note: {lost} values were lost");
+                    let were = if lost == 1 { "was" } else { "were" };
+                    output::note(&format!("note: {} {were} lost", counted(lost)));
                 }
                 output::print_bytes(&translation.record)?;
             }
@@ -107,10 +109,14 @@ impl Translate {
                 record: output::verbatim(&translation.record),
                 carry: output::verbatim(&translation.carry).filter(|_| !translation.carry.is_empty()),
                 counts: Counted { carried, restored, lost },
-            }),
+            })?,
         }
         Ok(Found::Good)
     }
+}
+
+fn counted(values: u32) -> String {
+    format!("{values} {}", if values == 1 { "value" } else { "values" })
 }
 
 impl Way {
@@ -123,10 +129,10 @@ impl Way {
         }
         let runtime = input::runtime(&self.pack)?;
         let record = self.record.read()?;
-        let carry = self.carry.as_ref().map(Source::read).transpose()?.unwrap_or_default();
+        let carry = self.carry.as_ref().map(Source::read_carry).transpose()?.unwrap_or_default();
         let from = match &self.from {
             Some(from) => from.clone(),
-            None => runtime.detect(&record).map_err(|error| self.record.refused(&error, &runtime))?,
+            None => runtime.detect(&record).map_err(|error| self.record.refused(&record, &error, &runtime))?,
         };
         Ok(Journey { runtime, record, carry, from })
     }
