@@ -217,6 +217,8 @@ fn check_brings_recorded_records_there_and_back() {
     let args: Vec<&str> = ["check", PACK].into_iter().chain(paths.iter().map(String::as_str)).collect();
     let said = unskew(&args, b"").exits(0).text();
     assert_eq!(said.lines().filter(|line| line.ends_with("as it was")).count(), RECORDS.len(), "{said}");
+    let odd = br#"{"sessionId":"\ud800","huge":1e400,"id":123456789012345678901234567890,"createdAt":1.50}"#;
+    assert!(unskew(&["check", PACK, "-"], odd).exits(0).text().contains("as it was"));
     let said = unskew(&["check", PACK, "-"], b"{\"schema\":7}").exits(1).text();
     assert!(said.contains("standard input: ") && said.contains("unknown-version"), "{said}");
 }

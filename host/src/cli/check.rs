@@ -1,8 +1,10 @@
 //! `unskew check`: what is wrong with a pack, what it can do, and whether it brings real records there and back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Verdict, Version};
 
@@ -247,20 +249,25 @@ fn there_and_back(generation: &Generation, record: &[u8], home: Version, by: Ver
     let back = generation
         .translate(&away.record, &away.carry, by, home)
         .map_err(|error| format!("on the way back: {error}"))?;
-    let [before, after]: [Result<Value, _>; 2] = [record, &back.record].map(serde_json::from_slice);
-    match (before, after) {
-        (Ok(before), Ok(after)) => match difference(&before, &after, &mut String::new()) {
+    let texts: [Result<&RawValue, _>; 2] = [record, &back.record].map(serde_json::from_slice);
+    match texts {
+        [Ok(before), Ok(after)] => match difference(before, after, &mut String::new()) {
             Some(place) => Err(format!("it comes back different at {place}")),
             None => Ok(()),
         },
-        (Err(error), _) | (_, Err(error)) => Err(format!("it comes back as no JSON: {error}")),
+        [Err(error), _] | [_, Err(error)] => Err(format!("it comes back as no JSON: {error}")),
     }
 }
 
-/// The first place where two documents differ, as a JSON Pointer.
-fn difference(before: &Value, after: &Value, place: &mut String) -> Option<String> {
+/// The first place where two documents differ, as a JSON Pointer. Scalars are compared by their text, so that no number
+/// is too long to be compared; members may stand in any order.
+fn difference(before: &RawValue, after: &RawValue, place: &mut String) -> Option<String> {
+    type Members<'t> = BTreeMap<String, &'t RawValue>;
+    if before.get() == after.get() {
+        return None;
+    }
     let length = place.len();
-    let mut within = |key: String, before: Option<&Value>, after: Option<&Value>| {
+    let mut within = |key: String, before: Option<&&RawValue>, after: Option<&&RawValue>| {
         place.push_str(&format!("/{key}"));
         let found = match (before, after) {
             (Some(before), Some(after)) => difference(before, after, place),
@@ -269,17 +276,19 @@ fn difference(before: &Value, after: &Value, place: &mut String) -> Option<Strin
         place.truncate(length);
         found
     };
-    match (before, after) {
-        (Value::Object(before), Value::Object(after)) => {
-            let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
-            keys.into_iter()
-                .find_map(|key| within(key.replace('~', "~0").replace('/', "~1"), before.get(key), after.get(key)))
-        }
-        (Value::Array(before), Value::Array(after)) => (0..before.len().max(after.len()))
-            .find_map(|index| within(index.to_string(), before.get(index), after.get(index))),
-        _ if before == after => None,
-        _ => Some(if place.is_empty() { "the root".to_string() } else { place.clone() }),
+    let objects: [Result<Members<'_>, _>; 2] = [before, after].map(|text| serde_json::from_str(text.get()));
+    if let [Ok(before), Ok(after)] = &objects {
+        let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
+        return keys
+            .into_iter()
+            .find_map(|key| within(key.replace('~', "~0").replace('/', "~1"), before.get(key), after.get(key)));
     }
+    let arrays: [Result<Vec<&RawValue>, _>; 2] = [before, after].map(|text| serde_json::from_str(text.get()));
+    if let [Ok(before), Ok(after)] = &arrays {
+        return (0..before.len().max(after.len()))
+            .find_map(|index| within(index.to_string(), before.get(index), after.get(index)));
+    }
+    Some(if place.is_empty() { "the root".to_string() } else { place.clone() })
 }
 
 fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
