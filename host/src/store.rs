@@ -102,11 +102,22 @@ impl MemoryStore {
 
     /// Writes a record blindly, as servers do; `ttl` none means that it stays. Returns its tag.
     pub fn put(&self, key: &str, bytes: Bytes, ttl: Option<Duration>) -> Tag {
-        let record = Record { bytes, write: self.next(), expires: ttl.map(|ttl| Instant::now() + ttl) };
+        let record = Record { bytes, write: self.next(), expires: expiry(ttl) };
         let tag = record.tag();
         // In line with `replace`, which a plain insert is not.
         self.records.entry_by_ref(key).and_upsert_with(|_| record);
         tag
+    }
+
+    /// Writes a record where there is none; its tag, or none where there is one already.
+    pub fn create(&self, key: &str, bytes: Bytes, ttl: Option<Duration>) -> Option<Tag> {
+        let record = Record { bytes, write: self.next(), expires: expiry(ttl) };
+        let tag = record.tag();
+        let done = self.records.entry_by_ref(key).and_compute_with(|entry| match entry {
+            Some(_) => Op::Nop,
+            None => Op::Put(record),
+        });
+        matches!(done, CompResult::Inserted(_)).then_some(tag)
     }
 
     /// The record under this key with its tag, or none.
@@ -142,6 +153,11 @@ impl MemoryStore {
     fn next(&self) -> u64 {
         self.writes.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// When a record's time is over; one that no clock reaches stays.
+fn expiry(ttl: Option<Duration>) -> Option<Instant> {
+    ttl.and_then(|ttl| Instant::now().checked_add(ttl))
 }
 
 #[async_trait]

@@ -1,14 +1,17 @@
 //! `unskew serve`: the gateway.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
-use unskew::LoadError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 use unskew::config::Config;
 use unskew::gateway::{self, StartError};
+use unskew::{LoadError, Runtime};
 
 use super::output::{self, Output};
 use super::{Failed, Found, input};
@@ -48,8 +51,12 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.pack = self.pack.or(config.pack);
         if self.check {
-            if let Some(pack) = &config.pack {
-                input::runtime(pack)?;
+            let rules = config.pack.as_deref().map(input::runtime).transpose()?;
+            let problems = misfits(&config, rules.as_ref());
+            if !problems.is_empty() {
+                let lines: Vec<String> =
+                    problems.iter().map(|problem| format!("{}: {problem}", self.config.display())).collect();
+                return Err(Failed::Input(lines.join("\n")));
             }
             match output {
                 Output::Text => output::print(&format!("{}: no problems\n", self.config.display()))?,
@@ -62,14 +69,46 @@ impl Serve {
     }
 }
 
-/// Logs to standard error: lines for people, objects for programs.
-fn log(output: Output) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match output {
-        Output::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        Output::Json => log.json().init(),
+/// What is right in configuration and pack each by itself, and can't work together.
+fn misfits(config: &Config, rules: Option<&Runtime>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if config.listen.parse::<SocketAddr>().is_err() {
+        problems.push(format!("listen: expected an address like \"127.0.0.1:8080\", found {:?}", config.listen));
     }
+    let record = &config.record;
+    if rules.is_none() && (record.body.is_some() || record.header.is_some() || record.store.is_some()) {
+        problems.push("record: there is no pack, so no record is ever translated: say pack = \"…\"".to_string());
+    }
+    if record.store.is_some() && config.store.is_none() {
+        problems.push("record.store: it needs a store: add [store] with kind = \"memory\"".to_string());
+    }
+    let Some(generation) = rules.and_then(Runtime::generation) else { return problems };
+    for server in &config.servers {
+        if !server.version.is_empty() && generation.version(&server.version).is_none() {
+            let (address, version) = (&server.address, &server.version);
+            problems.push(format!("server {address}: its version {version:?} is not in the pack"));
+        }
+    }
+    for id in config.policy.ramp.keys().chain(&record.client_version) {
+        if generation.version(id).is_none() {
+            problems.push(format!("policy.ramp, record.client_version: the version {id:?} is not in the pack"));
+        }
+    }
+    problems
+}
+
+/// Logs to standard error: lines for people, objects for programs. Pingora's own lines print what it has in its
+/// buffers, bodies and heads, at `error` already: none of them is let through, whatever RUST_LOG says, and the gateway
+/// logs each failure in its own words.
+fn log(output: Output) {
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ours = filter::filter_fn(|line| !line.target().starts_with("pingora"));
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match output {
+        Output::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Output::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines).with(wanted).with(ours).init();
 }
 
 fn stopped(error: &StartError) -> Failed {

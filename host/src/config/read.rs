@@ -115,6 +115,12 @@ pub(super) fn from_toml(name: &str, text: &str) -> Result<Config, ConfigError> {
     Err(refuse(check.problems.into_iter().map(problem).collect()))
 }
 
+/// The longest span that is taken, a year.
+const LONGEST_MS: u64 = 366 * 86_400_000;
+/// The longest time to live that is taken, a hundred years.
+const LONGEST_TTL_S: u64 = 100 * 366 * 86_400;
+const MOST_THREADS: usize = 1024;
+
 #[derive(Default)]
 struct Check {
     problems: Vec<(String, String)>,
@@ -133,6 +139,7 @@ impl Check {
             }
         }
         self.record(config);
+        self.numbers(config);
         let policy = &config.policy;
         if !(0.0..=1.0).contains(&policy.spill) {
             self.say("/policy/spill".to_string(), "expected a part of the server limit, 0 to 1");
@@ -157,6 +164,38 @@ impl Check {
             if !server.name.is_empty() && !names.insert(&server.name) {
                 self.say(format!("{at}/name"), format!("two servers are called \"{}\"", server.name));
             }
+            if server.address.parse::<SocketAddr>().is_ok_and(|address| address.port() == 0) {
+                self.say(format!("{at}/address"), "nothing can be reached at port 0");
+            }
+        }
+        if !config.servers.is_empty() && config.servers.iter().all(|server| server.weight == 0) {
+            self.say("/server".to_string(), "all weights are 0: no server takes anything");
+        }
+    }
+
+    /// Numbers that no clock and no machine can follow.
+    fn numbers(&mut self, config: &Config) {
+        let (health, timeouts) = (&config.health, &config.timeouts);
+        let spans = [
+            ("/health/interval_ms", health.interval_ms),
+            ("/health/timeout_ms", health.timeout_ms),
+            ("/timeouts/connect_ms", timeouts.connect_ms),
+            ("/timeouts/read_ms", timeouts.read_ms),
+            ("/timeouts/drain_ms", timeouts.drain_ms),
+        ];
+        for (at, span) in spans {
+            if span > LONGEST_MS {
+                self.say(at.to_string(), format!("at most a year, {LONGEST_MS} ms"));
+            }
+        }
+        if config.directory.ttl_s > LONGEST_TTL_S {
+            self.say("/directory/ttl_s".to_string(), format!("at most a hundred years, {LONGEST_TTL_S} s"));
+        }
+        if config.directory.max_sessions == 0 {
+            self.say("/directory/max_sessions".to_string(), "a directory of no session forgets every carry at once");
+        }
+        if config.threads > MOST_THREADS {
+            self.say("/threads".to_string(), format!("at most {MOST_THREADS} threads; 0 is one per core"));
         }
     }
 
@@ -165,6 +204,10 @@ impl Check {
             Ok(pattern) => pattern,
             Err(message) => return self.say(format!("{at}/match"), message),
         };
+        let mut names = BTreeSet::new();
+        if let Some(name) = pattern.names().find(|name| !names.insert(*name)) {
+            self.say(format!("{at}/match"), format!("the pattern has {{{name}}} twice"));
+        }
         let Some(id) = &rule.id else {
             if kind != "create" && !pattern.names().any(|name| name == "id") {
                 let message =

@@ -90,6 +90,12 @@ impl State {
             let (carried, restored, lost) = (counts.carried, counts.restored, counts.lost);
             line += &format!("; from={from}; to={to}; carried={carried}; restored={restored}; lost={lost}");
         }
+        if let Some(why) = ctx.passes {
+            line += &format!("; passes={}", quoted(why));
+        }
+        if let Some(would) = &ctx.would {
+            line += &format!("; would={}", quoted(would));
+        }
         line += match ctx.mode {
             Mode::Off => "; mode=off",
             Mode::Observe => "; mode=observe",
@@ -98,6 +104,13 @@ impl State {
         // `quoted` leaves printable ASCII only, so the line is a header value.
         if let Ok(value) = http::HeaderValue::from_str(&line) {
             let _ = head.insert_header(EXPLAIN, value);
+        }
+    }
+
+    /// A client whose connection ends after this answer is told so, and sends its next request on another one.
+    pub(crate) fn close_when_stopping(&self, session: &mut Session) {
+        if self.is_stopping() {
+            session.set_keepalive(None);
         }
     }
 
@@ -231,6 +244,7 @@ impl State {
             head.insert_header(RETRY_AFTER, "1")?;
         }
         self.explain(ctx, &mut head);
+        self.close_when_stopping(session);
         let bodyless = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), bodyless).await?;
         if !bodyless {

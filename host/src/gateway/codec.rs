@@ -1,22 +1,20 @@
 //! How a record is written in a header.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::config::Encoding;
 
-/// The record in a header's value, if it is written like that.
+/// The record in a header's value, if it is written like that: base64 with or without its padding.
 pub(crate) fn decode(value: &[u8], encoding: Encoding) -> Option<Bytes> {
     match encoding {
         Encoding::Json => Some(Bytes::copy_from_slice(value)),
-        Encoding::Base64 => STANDARD.decode(value).ok().map(Bytes::from),
-        Encoding::Base64url => {
-            let unpadded =
-                value.trim_ascii_end().strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
-            URL_SAFE_NO_PAD.decode(unpadded).ok().map(Bytes::from)
-        }
+        Encoding::Base64 => ANY_STANDARD.decode(value.trim_ascii()).ok().map(Bytes::from),
+        Encoding::Base64url => ANY_URL_SAFE.decode(value.trim_ascii()).ok().map(Bytes::from),
     }
 }
 
@@ -28,6 +26,11 @@ pub(crate) fn encode(record: &[u8], encoding: Encoding) -> Option<HeaderValue> {
         Encoding::Base64url => HeaderValue::from_str(&URL_SAFE_NO_PAD.encode(record)).ok(),
     }
 }
+
+const EITHER: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const ANY_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, EITHER);
+const ANY_URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, EITHER);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -44,11 +47,13 @@ mod tests {
     }
 
     #[test]
-    fn base64url_is_read_with_and_without_padding() {
+    fn base64_is_read_with_and_without_padding() {
         assert_eq!(decode(b"e30=", Encoding::Base64url).unwrap(), &b"{}"[..]);
         assert_eq!(decode(b"e30", Encoding::Base64url).unwrap(), &b"{}"[..]);
         assert_eq!(decode(b"e30!", Encoding::Base64url), None);
-        assert_eq!(decode(b"e30", Encoding::Base64), None);
+        assert_eq!(decode(b"e30=", Encoding::Base64).unwrap(), &b"{}"[..]);
+        assert_eq!(decode(b"e30", Encoding::Base64).unwrap(), &b"{}"[..]);
+        assert_eq!(decode(b"%%%", Encoding::Base64), None);
     }
 
     #[test]

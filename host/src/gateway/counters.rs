@@ -58,6 +58,8 @@ counters! {
     faults,
     /// Calls in which the guest itself failed: traps, spent budgets, wrong answers.
     guest_failures,
+    /// Records that can't be read, or are none, and passed because the pack says `opaque = "pass"`.
+    opaque,
     /// Records that passed untranslated because the failure policy is open.
     passed_open,
     /// Values kept in carries.

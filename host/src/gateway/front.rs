@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -21,6 +21,9 @@ use crate::store::{CasOutcome, MemoryStore, Tag};
 
 /// The longest record that is taken, in bytes.
 const MAX_RECORD: usize = 16 << 20;
+
+/// The longest time to live that is taken.
+const LONGEST_TTL: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// Serves the store until the gateway stops; returns where it listens.
 pub(crate) fn open(
@@ -87,11 +90,23 @@ async fn put(store: &MemoryStore, key: &str, request: Request<Incoming>) -> Resp
         Some(Ok(seconds)) => Some(Duration::from_secs(seconds)),
         Some(Err(_)) => return plain(StatusCode::BAD_REQUEST, "ttl_s is a number of seconds"),
     };
+    if ttl.is_some_and(|ttl| ttl > LONGEST_TTL) {
+        return plain(StatusCode::BAD_REQUEST, "ttl_s is at most a hundred years: leave it out, and the record stays");
+    }
+    let anew = match request.headers().get(IF_NONE_MATCH).map(|value| value.as_bytes()) {
+        None => false,
+        Some(b"*") if expected.is_none() => true,
+        Some(_) => return plain(StatusCode::BAD_REQUEST, "If-None-Match is *, and stands alone"),
+    };
     let Ok(body) = Limited::new(request.into_body(), MAX_RECORD).collect().await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "records have at most 16 MiB");
     };
     let body = body.to_bytes();
     match expected {
+        None if anew => match store.create(key, body, ttl) {
+            Some(tag) => tagged(StatusCode::CREATED, &tag, Bytes::new()),
+            None => plain(StatusCode::PRECONDITION_FAILED, "there is a record already"),
+        },
         None => tagged(StatusCode::OK, &store.put(key, body, ttl), Bytes::new()),
         Some(None) => plain(StatusCode::PRECONDITION_FAILED, "If-Match is no tag of this store"),
         Some(Some(tag)) => match store.replace(key, &tag, body) {

@@ -16,7 +16,7 @@ use pingora::proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::answer::DIGESTS;
-use super::pointer::{Lost, Pointer, splice};
+use super::pointer::{Pointer, splice};
 use super::problem::{Refusal, Refused};
 use super::request::Ctx;
 use super::state::{Carrier, State};
@@ -93,7 +93,7 @@ impl State {
                 while tasks.recv().await.is_some() {}
             }
             let refusal = slot.take().and_then(|ended| ended.refusal);
-            let refusal = refusal.unwrap_or_else(|| Refusal::new(Refused::BrokenAnswer, failed.error.etype().as_str()));
+            let refusal = refusal.unwrap_or_else(|| self.failure(ctx, &failed.error));
             return self.write_problem(ctx, session, &refusal).await;
         }
         if let Some(ended) = slot.take() {
@@ -130,6 +130,7 @@ impl State {
             }
         }
         head.remove_header(&TRANSFER_ENCODING);
+        self.close_when_stopping(session);
         let bodyless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !bodyless {
             head.insert_header(CONTENT_LENGTH, body.len())?;
@@ -151,13 +152,10 @@ impl State {
         }
         let place = match pointer.find(&body) {
             Ok(place) => place,
-            Err(Lost::NotJson) if ctx.is_opaque_refused() => {
-                return Err(Refusal::new(
-                    Refused::BadAnswer,
-                    "the body is no JSON, and the pack says opaque = \"refuse\"",
-                ));
+            Err(lost) => {
+                let taken = ctx.take_lost(self, lost).map(|()| body);
+                return taken.map_err(|refusal| Refusal { kind: Refused::BadAnswer, ..refusal });
             }
-            Err(_) => return Ok(body),
         };
         match self.for_client(ctx, body.slice(place.clone()), client).await? {
             Some(record) => {

@@ -8,6 +8,7 @@
 mod answer;
 mod codec;
 mod counters;
+mod failure;
 mod front;
 mod health;
 mod held;
@@ -176,6 +177,7 @@ impl Gateway {
 
     /// Stops taking connections, lets requests finish for at most `timeouts.drain_ms`, and ends.
     pub async fn stop(self) {
+        self.state.stop();
         self.stopping.send_replace(true);
         let mut finished = self.finished.clone();
         listen::stopped(&mut finished).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec;
-use super::pointer::{Lost, splice};
+use super::pointer::splice;
 use super::problem::{Owner, Refusal, Refused};
 use super::request::{Body, Ctx, Placed, RecordPlace};
 use super::session::Kind;
@@ -34,7 +34,7 @@ impl State {
                     "no rule pack could be loaded, and policy.on_load_failure is \"closed\"",
                 ))
             }
-            (Mode::Observe, Some(generation)) if ruled => {
+            (Mode::Observe, Some(generation)) if ruled && ctx.would.is_none() => {
                 self.observe(ctx, &members, &fleet, &generation).await;
                 self.place_plainly(ctx, &members, &fleet)
             }
@@ -194,13 +194,30 @@ impl State {
             Ok(None) => self.held(ctx, fleet, generation).await,
             Err(refusal) => Err(refusal),
         };
-        let Ok(held) = held else { return self.counters.would_refuse.one() };
+        let held = match held {
+            Ok(held) => held,
+            Err(refusal) => return self.would_refuse(ctx, &refusal),
+        };
         let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
         match generation.route(&ask, fleet) {
-            Decision::Refuse { .. } => self.counters.would_refuse.one(),
-            Decision::Route { tier, .. } if tier.translates() => self.counters.would_translate.one(),
-            Decision::Route { .. } => {}
+            Decision::Refuse { reason } => {
+                let reason = reason.with(fleet, Some(generation.matrix())).to_string();
+                self.would_refuse(ctx, &Refusal::new(Refused::NoServer, reason));
+            }
+            Decision::Route { server, tier, .. } => {
+                let done = if tier.translates() { "translate for" } else { "forward as it is to" };
+                ctx.would = Some(format!("{done} {} ({tier})", fleet.servers()[server].name));
+                if tier.translates() {
+                    self.counters.would_translate.one();
+                }
+            }
         }
+    }
+
+    /// Notes, in `observe`, what `enforce` would have refused.
+    pub(crate) fn would_refuse(&self, ctx: &mut Ctx, refusal: &Refusal) {
+        self.counters.would_refuse.one();
+        ctx.would = Some(format!("refuse as {}: {}", refusal.kind.as_str(), refusal.detail));
     }
 
     /// What is known about the record before a server is chosen: the record itself decides where it can be seen, else
@@ -262,13 +279,7 @@ impl State {
         };
         let place = match pointer.find(&body) {
             Ok(place) => place,
-            Err(Lost::NotJson) if ctx.is_opaque_refused() => {
-                return Err(Refusal::new(
-                    Refused::BadRecord,
-                    "the body is no JSON, and the pack says opaque = \"refuse\"",
-                ));
-            }
-            Err(_) => return Ok(body),
+            Err(lost) => return ctx.take_lost(self, lost).map(|()| body),
         };
         let (record, carry) = (body.slice(place.clone()), ctx.carry());
         let target = Target::Server(&server, version);

@@ -17,8 +17,10 @@ pub(crate) struct Pointer {
 /// Why a place in a body can't be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// The body is no JSON, or has a key on the way twice.
+    /// The body is no JSON.
     NotJson,
+    /// A key on the way stands twice: two readers may take two different values.
+    Twice,
     /// There is nothing at that place.
     Absent,
 }
@@ -51,7 +53,7 @@ impl Pointer {
         let mut value: &RawValue = serde_json::from_str(text).map_err(|_| Lost::NotJson)?;
         for token in &self.tokens {
             let mut reader = serde_json::Deserializer::from_str(value.get());
-            value = Step(token).deserialize(&mut reader).map_err(|_| Lost::NotJson)?.ok_or(Lost::Absent)?;
+            value = Step(token).deserialize(&mut reader).map_err(|error| lost(&error))?.ok_or(Lost::Absent)?;
         }
         // `value` borrows from `body`, so its place is the distance of the two.
         let start = value.get().as_ptr().addr() - body.as_ptr().addr();
@@ -79,6 +81,11 @@ pub(crate) fn splice(body: &[u8], place: Range<usize>, value: &[u8]) -> Bytes {
     out.extend_from_slice(value);
     out.extend_from_slice(&body[place.end..]);
     Bytes::from(out)
+}
+
+/// The text has been read as JSON before, so what a step itself refuses is a key that stands twice.
+fn lost(error: &serde_json::Error) -> Lost {
+    if error.is_data() { Lost::Twice } else { Lost::NotJson }
 }
 
 /// One token of the way: the member or element that it names, none where there is none.
@@ -174,7 +181,7 @@ mod tests {
         assert_eq!(at("/a/b", r#"{"a":null}"#), Err(Lost::Absent));
         assert_eq!(at("/a/b", r#"{"a":"text"}"#), Err(Lost::Absent));
         assert_eq!(at("/a", r#"{"a":1"#), Err(Lost::NotJson));
-        assert_eq!(at("/a", r#"{"a":1,"a":2}"#), Err(Lost::NotJson));
+        assert_eq!(at("/a", r#"{"a":1,"a":2}"#), Err(Lost::Twice));
         assert_eq!(Pointer::parse("/a").unwrap().find(b"{\"a\":\"\xff\"}"), Err(Lost::NotJson));
     }
 

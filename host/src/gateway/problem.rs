@@ -26,6 +26,8 @@ pub(crate) enum Refused {
     RecordTooLarge,
     /// The session id stands in a body that is too large to be read before a server is chosen.
     IdTooDeep,
+    /// The request is framed so that two readers could take it differently.
+    BadRequest,
     /// The session id stands in a body that can't be read.
     BadBody,
     /// The record in the store can't be translated.
@@ -59,7 +61,7 @@ pub(crate) enum Owner {
 impl Refused {
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Refused::BadBody => StatusCode::BAD_REQUEST,
+            Refused::BadRequest | Refused::BadBody => StatusCode::BAD_REQUEST,
             Refused::BadRecord => StatusCode::UNPROCESSABLE_ENTITY,
             Refused::RecordTooLarge | Refused::IdTooDeep => StatusCode::PAYLOAD_TOO_LARGE,
             Refused::GuestFailed | Refused::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -85,6 +87,7 @@ impl Refused {
             Refused::BadRecord => "bad-record",
             Refused::RecordTooLarge => "record-too-large",
             Refused::IdTooDeep => "session-id-in-large-body",
+            Refused::BadRequest => "bad-request",
             Refused::BadBody => "bad-body",
             Refused::BadStoredRecord => "bad-stored-record",
             Refused::BadAnswer => "bad-answer",
@@ -105,6 +108,7 @@ impl Refused {
             Refused::BadRecord => "The session record can't be translated",
             Refused::RecordTooLarge => "The session record is too large",
             Refused::IdTooDeep => "The session id stands in too large a body",
+            Refused::BadRequest => "The request can't be understood",
             Refused::BadBody => "The body can't be read",
             Refused::BadStoredRecord => "The stored session record can't be translated",
             Refused::BadAnswer => "The session record of the answer can't be translated",
@@ -123,9 +127,11 @@ impl Refused {
         match self {
             Refused::NoServer | Refused::Race | Refused::Unreachable => "destination_unavailable",
             Refused::NoRules => "proxy_configuration_error",
-            Refused::BadRecord | Refused::RecordTooLarge | Refused::IdTooDeep | Refused::BadBody => {
-                "http_request_denied"
-            }
+            Refused::BadRecord
+            | Refused::RecordTooLarge
+            | Refused::IdTooDeep
+            | Refused::BadRequest
+            | Refused::BadBody => "http_request_denied",
             Refused::BadAnswer => "http_protocol_error",
             Refused::Timeout => "http_response_timeout",
             Refused::BrokenAnswer => "http_response_incomplete",

@@ -10,15 +10,16 @@ use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, RANGE, TRANSFER_ENCO
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 
 use super::answer::{DIGESTS, OURS};
+use super::failure::{is_client_gone, unclear};
 use super::held::Slot;
 use super::problem::{Refusal, Refused};
 use super::request::{Body, Ctx};
 use super::session::IdPlace;
 use super::state::{Carrier, State};
-use crate::limits::OnFailure;
+use crate::limits::{Mode, OnFailure};
 
 /// The gateway as Pingora sees it.
 pub(crate) struct Gate(pub(crate) Arc<State>);
@@ -36,12 +37,24 @@ impl ProxyHttp for Gate {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        if let Some(refusal) = unclear(session.req_header()) {
+            self.0.counters.requests.one();
+            self.0.counters.refused.one();
+            session.set_keepalive(None); // where its body ends is not known
+            ctx.refusal = Some(refusal.clone());
+            self.0.write_problem(ctx, session, &refusal).await?;
+            return Ok(true);
+        }
         if self.0.holds(session, ctx) {
             self.0.answer_held(session, ctx).await?;
             return Ok(true);
         }
         let answer = match ctx.gather(&self.0, session).await? {
             Ok(()) => self.0.place(ctx).await,
+            Err(refusal) if ctx.mode == Mode::Observe => {
+                self.0.would_refuse(ctx, &refusal);
+                self.0.place(ctx).await
+            }
             Err(refusal) => Err(refusal),
         };
         let Err(refusal) = answer else { return Ok(false) };
@@ -100,8 +113,9 @@ impl ProxyHttp for Gate {
         if matches!(ctx.body, Body::Whole(_)) {
             request.remove_header(&EXPECT); // the body is here already
         }
+        let acts = ctx.mode == Mode::Enforce;
         let learns = matches!(ctx.rule.as_ref().map(|rule| &rule.id), Some(IdPlace::ResponseBody(_)));
-        if learns || (ctx.rule.is_some() && self.0.holds_some()) {
+        if acts && (learns || (ctx.rule.is_some() && self.0.holds_some())) {
             request.insert_header(ACCEPT_ENCODING, "identity")?; // what is compressed can't be read,
             request.remove_header(&RANGE); // nor can a part of it
         }
@@ -174,10 +188,11 @@ impl ProxyHttp for Gate {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
+        self.0.close_when_stopping(session);
         self.0.read_head(ctx, head).await.or_else(|refusal| refuse(ctx, refusal))
     }
 
@@ -194,14 +209,21 @@ impl ProxyHttp for Gate {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         if is_client_gone(e) {
+            tracing::debug!("client is gone");
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let refusal = ctx.refusal.get_or_insert_with(|| Refusal::new(failure(e), e.etype().as_str())).clone();
+        let refusal = match &ctx.refusal {
+            Some(refusal) => refusal.clone(),
+            None => ctx.refusal.insert(self.0.failure(ctx, e)).clone(),
+        };
         let counters = &self.0.counters;
         if refusal.kind.is_failure() {
-            counters.failed.one()
+            counters.failed.one();
+            let server = ctx.placed.as_ref().map_or("none", |placed| placed.server().name.as_str());
+            let kind = refusal.kind.as_str();
+            tracing::warn!(server, kind, error = e.etype().as_str(), "request failed: {}", refusal.detail);
         } else {
-            counters.refused.one()
+            counters.refused.one();
         }
         if session.response_written().is_none() {
             session.set_keepalive(None); // the request's body may not have been read
@@ -232,32 +254,4 @@ fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> pingora::Result<T> {
     let status = refusal.kind.status().as_u16();
     ctx.refusal = Some(refusal);
     Err(Error::new(ErrorType::HTTPStatus(status)))
-}
-
-/// What a failure of Pingora's is to a client.
-fn failure(error: &Error) -> Refused {
-    match error.etype() {
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Refused::Timeout,
-        ErrorType::ConnectTimedout
-        | ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::SocketError => Refused::Unreachable,
-        _ => match error.esource() {
-            ErrorSource::Upstream => Refused::BrokenAnswer,
-            ErrorSource::Downstream => Refused::BadBody, // framed wrongly
-            ErrorSource::Internal | ErrorSource::Unset => Refused::Internal,
-        },
-    }
-}
-
-fn is_client_gone(error: &Error) -> bool {
-    let gone = [
-        ErrorType::ReadError,
-        ErrorType::WriteError,
-        ErrorType::ConnectionClosed,
-        ErrorType::ReadTimedout,
-        ErrorType::WriteTimedout,
-    ];
-    *error.esource() == ErrorSource::Downstream && gone.contains(error.etype())
 }

@@ -18,7 +18,7 @@ use crate::contract::{Counts, Outlook, Version};
 use crate::directory::Entry;
 use crate::fleet::{Fleet, Server};
 use crate::generation::Generation;
-use crate::limits::Mode;
+use crate::limits::{Mode, OnFailure};
 use crate::router::{Reason, Tier};
 use crate::store::Tag;
 
@@ -51,6 +51,10 @@ pub(crate) struct Ctx {
     pub(crate) counts: Counts,
     /// The versions that the record was translated from and to.
     pub(crate) translated: Option<(Version, Version)>,
+    /// Why what may be its record passes without being looked at.
+    pub(crate) passes: Option<&'static str>,
+    /// In `observe`: what would have been done.
+    pub(crate) would: Option<String>,
     /// Why the request is not served; the problem document is made of it.
     pub(crate) refusal: Option<Refusal>,
     /// The answer's body, as far as the session id is looked for in it.
@@ -123,6 +127,8 @@ impl Ctx {
             seen: None,
             counts: Counts::default(),
             translated: None,
+            passes: None,
+            would: None,
             refusal: None,
             learning: None,
             answer_changed: false,
@@ -172,11 +178,12 @@ impl Ctx {
         {
             match codec::decode(value.as_bytes(), *encoding) {
                 Some(bytes) => self.record = Some(Record { bytes, place: RecordPlace::Header }),
-                None if self.is_opaque_refused() => {
-                    let detail = format!("the header {name} is not written as the configuration says");
-                    return Ok(Err(Refusal::new(Refused::BadRecord, detail)));
+                None => {
+                    let opaque = "the header of the record is not written as the configuration says";
+                    if let Err(refusal) = self.take_opaque(state, opaque) {
+                        return Ok(Err(refusal));
+                    }
                 }
-                None => {}
             }
         }
         let id_in_body = match &rule.id {
@@ -189,7 +196,7 @@ impl Ctx {
         };
         self.rule = Some(rule);
         if id_in_body.is_some() || record_in_body.is_some() {
-            match self.read_body(session, id_in_body.as_ref()).await? {
+            match self.read_body(state, session, id_in_body.as_ref()).await? {
                 Ok(()) => {}
                 Err(refusal) => return Ok(Err(refusal)),
             }
@@ -198,7 +205,7 @@ impl Ctx {
             state.counters.unidentified.one();
         }
         self.entry = self.session.as_ref().and_then(|session| state.directory.get(session));
-        Ok(record_in_body.map_or(Ok(()), |pointer| self.take_record(pointer)))
+        Ok(record_in_body.map_or(Ok(()), |pointer| self.take_record(state, pointer)))
     }
 
     /// The carry that belongs to the record in the request.
@@ -211,12 +218,50 @@ impl Ctx {
         self.generation.as_ref().is_some_and(|generation| generation.manifest().policy.opaque == Outlook::Refuse)
     }
 
+    /// What becomes of a body in which the record's place can't be told.
+    pub(crate) fn take_lost(&mut self, state: &State, lost: Lost) -> Result<(), Refusal> {
+        match lost {
+            Lost::Absent => Ok(()),
+            Lost::NotJson => self.take_opaque(state, "the body is no JSON"),
+            Lost::Twice if self.generation.is_none() => Ok(()),
+            Lost::Twice => {
+                let detail = "a key on the way to the record stands twice: two readers could take two records from it";
+                state.counters.faults.one();
+                match state.failure.call {
+                    OnFailure::Closed => Err(Refusal::new(Refused::BadRecord, detail)),
+                    OnFailure::Open => {
+                        state.counters.passed_open.one();
+                        self.passes = Some(detail);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// What becomes of a record that can't be read: the pack's policy refuses it, or it passes, said and counted.
+    fn take_opaque(&mut self, state: &State, why: &'static str) -> Result<(), Refusal> {
+        if self.is_opaque_refused() {
+            return Err(Refusal::new(Refused::BadRecord, format!("{why}, and the pack says opaque = \"refuse\"")));
+        }
+        if self.generation.is_some() {
+            state.counters.opaque.one();
+            self.passes = Some(why);
+        }
+        Ok(())
+    }
+
     fn learns_later(&self) -> bool {
         let place = self.rule.as_ref().map(|rule| &rule.id);
         matches!(place, Some(IdPlace::ResponseHeader(_) | IdPlace::ResponseBody(_)))
     }
 
-    async fn read_body(&mut self, session: &mut Session, id: Option<&Pointer>) -> pingora::Result<Result<(), Refusal>> {
+    async fn read_body(
+        &mut self,
+        state: &State,
+        session: &mut Session,
+        id: Option<&Pointer>,
+    ) -> pingora::Result<Result<(), Refusal>> {
         if session.as_downstream_mut().is_body_empty() {
             return Ok(Ok(()));
         }
@@ -225,9 +270,11 @@ impl Ctx {
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if encoded {
             // A compressed body is no JSON to us.
-            let refused = id.is_some() || self.is_opaque_refused();
-            let refusal = || Refusal::new(Refused::BadBody, "a compressed body can't be read: send it as it is");
-            return Ok(if refused { Err(refusal()) } else { Ok(()) });
+            let unread = "a compressed body can't be read: send it as it is";
+            return Ok(match id {
+                Some(_) => Err(Refusal::new(Refused::BadBody, unread)),
+                None => self.take_opaque(state, unread),
+            });
         }
         let too_deep = || {
             let detail = format!(
@@ -262,13 +309,17 @@ impl Ctx {
                     let refusal = Refusal::new(Refused::BadBody, "the session id can't be read: the body is no JSON");
                     return Ok(Err(refusal));
                 }
+                Err(Lost::Twice) => {
+                    let detail = "the session id can't be read: a key on the way to it stands twice";
+                    return Ok(Err(Refusal::new(Refused::BadBody, detail)));
+                }
             }
         }
         self.body = Body::Whole(read);
         Ok(Ok(()))
     }
 
-    fn take_record(&mut self, pointer: &Pointer) -> Result<(), Refusal> {
+    fn take_record(&mut self, state: &State, pointer: &Pointer) -> Result<(), Refusal> {
         let Body::Whole(body) = &self.body else { return Ok(()) };
         match pointer.find(body) {
             Ok(place) if place.is_empty() => Ok(()),
@@ -276,10 +327,7 @@ impl Ctx {
                 self.record = Some(Record { bytes: body.slice(place.clone()), place: RecordPlace::Body(place) });
                 Ok(())
             }
-            Err(Lost::NotJson) if self.is_opaque_refused() => {
-                Err(Refusal::new(Refused::BadRecord, "the body is no JSON, and the pack says opaque = \"refuse\""))
-            }
-            Err(Lost::Absent | Lost::NotJson) => Ok(()),
+            Err(lost) => self.take_lost(state, lost),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,7 @@ pub(crate) struct State {
     pub(crate) failure: FailurePolicy,
     members: ArcSwap<Members>,
     mode: AtomicU8,
+    stopping: AtomicBool,
     keys: AtomicU64,
     /// Joins of one session take turns, so that a record and its carry change together; the stripes bound the memory.
     turns: Vec<Mutex<()>>,
@@ -93,6 +94,7 @@ impl State {
             failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },
             members: ArcSwap::from_pointee(Members::new(fleet)),
             mode: AtomicU8::new(config.mode as u8),
+            stopping: AtomicBool::new(false),
             keys: AtomicU64::new(0),
             turns: (0..1024).map(|_| Mutex::new(())).collect(),
             carrier,
@@ -121,6 +123,15 @@ impl State {
 
     pub(crate) fn set_mode_key(&self, key: ModeKey) {
         self.mode.store(key as u8, Ordering::Relaxed);
+    }
+
+    /// From now on every answer says that its connection ends.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     pub(crate) fn members(&self) -> Arc<Members> {

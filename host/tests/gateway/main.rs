@@ -6,6 +6,7 @@ mod support;
 mod answers;
 mod bodies;
 mod config;
+mod hardening;
 mod headers;
 mod modes;
 mod program;

@@ -32,6 +32,25 @@ impl Serving {
         Serving { child, address, folder }
     }
 
+    /// One that writes its log, all that it would ever say, into `log`.
+    fn logging(name: &str, text: &str) -> Serving {
+        let address = dead_address();
+        let folder = std::env::temp_dir().join(format!("unskew-serve-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("pack.toml"), PACK).unwrap();
+        std::fs::write(folder.join("unskew.toml"), text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_unskew"))
+            .args(["serve", "--config"])
+            .arg(folder.join("unskew.toml"))
+            .args(["--listen", &address.to_string()])
+            .env("RUST_LOG", "trace,pingora_proxy=trace")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Serving { child, address, folder }
+    }
+
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -59,6 +78,39 @@ fn text(mode: &str, server: &Upstream) -> String {
     format!(
         "mode = \"{mode}\"\npack = \"pack.toml\"\n[[server]]\naddress = \"{address}\"\nversion = \"1\"\n[[join]]\nmatch = \"POST /sessions/{{id}}/join\"\n[record.body]\nrequest = \"\"\n"
     )
+}
+
+#[tokio::test]
+async fn no_line_of_the_log_holds_a_record_even_where_all_is_logged_and_servers_talk_nonsense() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let echo = Upstream::echo().await;
+    let serving = Serving::logging("log", &text("enforce", &echo));
+    until("it listens", || std::net::TcpStream::connect(serving.address).is_ok()).await;
+    let secret = "{\"session_id\":\"hunter2\",\"bitrate\":3000,\"schema\":2}";
+    let request = || Request::builder().method("POST").uri("/sessions/s/join");
+    let reply = Client::connect(serving.address).await.send(request(), sized(secret)).await.ok();
+    assert!(reply.text().contains("hunter2"));
+    // A server that answers with a body where a head is expected.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nonsense = entry(listener.local_addr().unwrap(), "1").address;
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"{\"sid\":\"hunter2\"}\r\n\r\n").await;
+        }
+    });
+    let changed = text("enforce", &echo).replace(&echo.address.to_string(), &nonsense);
+    std::fs::write(serving.folder.join("unskew.toml"), changed).unwrap();
+    serving.signal("HUP");
+    let mut tries = 0;
+    while Client::connect(serving.address).await.send(request(), sized(secret)).await.status != 502 {
+        tries += 1;
+        assert!(tries < 2000, "the server never changes");
+    }
+    let log = || std::fs::read_to_string(serving.folder.join("log")).unwrap();
+    until("the failure is logged", || log().contains("request failed")).await;
+    assert!(!log().contains("hunter2") && !log().contains("pingora"), "{}", log());
 }
 
 #[tokio::test]

@@ -147,6 +147,63 @@ async fn a_bad_pack_is_refused_and_the_old_one_serves_on() {
 }
 
 #[tokio::test]
+async fn a_pack_that_is_being_written_waits_until_it_is_whole() {
+    use std::io::Write as _;
+    let folder = Folder::new("half");
+    folder.write(&revised(1, ""));
+    let server = Upstream::echo().await;
+    let gateway = start(&folder, &server, "").unwrap();
+    folder.write(&revised(2, "two"));
+    until("it watches", || gateway.counts().swaps == 2).await;
+    let next = revised(3, "three");
+    // What stands before the policy is a pack by itself.
+    let (head, rest) = next.split_at(next.find("[policy]").unwrap());
+    let mut file = std::fs::File::create(folder.pack()).unwrap();
+    file.write_all(head.as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await; // the writer's own pause
+    assert_eq!((gateway.counts().swaps, gateway.counts().bad_packs), (2, 0));
+    file.write_all(rest.as_bytes()).unwrap();
+    drop(file);
+    until("the whole pack is active", || gateway.counts().swaps == 3).await;
+    assert_eq!(gateway.counts().bad_packs, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_passed_over_and_the_next_pack_is_taken() {
+    let folder = Folder::new("pipe");
+    folder.write(&revised(1, ""));
+    let server = Upstream::echo().await;
+    let gateway = start(&folder, &server, "").unwrap();
+    let made = std::process::Command::new("mkfifo").arg(folder.0.join("beside")).status().unwrap();
+    assert!(made.success());
+    std::fs::rename(folder.0.join("beside"), folder.pack()).unwrap();
+    let error = gateway.reload().map(drop).unwrap_err().to_string();
+    assert!(error.contains("no regular file"), "{error}");
+    folder.write(&revised(2, "two"));
+    until("the next pack is active", || gateway.counts().swaps == 2).await;
+}
+
+#[tokio::test]
+async fn a_pack_of_bottomless_depth_is_refused_and_it_serves_on() {
+    let folder = Folder::new("deep");
+    std::fs::write(folder.pack().with_extension("json"), {
+        let pack = unskew::Pack::from_toml("test.toml", PACK).unwrap();
+        pack.json().to_vec()
+    })
+    .unwrap();
+    let server = Upstream::echo().await;
+    let mut config = config(TEXT, &[server.entry("1")]);
+    config.pack = Some(folder.pack().with_extension("json"));
+    let gateway = Gateway::start(config, Runtime::empty().unwrap(), None).unwrap();
+    let deep = format!("{{\"name\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    std::fs::write(folder.0.join("beside"), deep).unwrap();
+    std::fs::rename(folder.0.join("beside"), folder.pack().with_extension("json")).unwrap();
+    until("it is refused", || gateway.counts().bad_packs == 1).await;
+    assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+}
+
+#[tokio::test]
 async fn a_pack_that_lays_carries_before_clients_is_refused_when_it_comes_later() {
     let folder = Folder::new("inline");
     folder.write(&revised(1, ""));

@@ -276,6 +276,20 @@ async fn the_http_front_reads_writes_compares_and_deletes() {
 }
 
 #[tokio::test]
+async fn the_http_front_makes_a_record_once_and_takes_no_endless_time() {
+    let server = Upstream::named("a").await;
+    let text = format!("{TEXT}\n[store]\nlisten = \"127.0.0.1:0\"\n");
+    let gateway = Gateway::start(config(&text, &[server.entry("1")]), runtime(), None).unwrap();
+    let mut client = Client::connect(gateway.store_address().unwrap()).await;
+    let anew = || Request::builder().method("PUT").uri("/records/k").header("if-none-match", "*");
+    assert_eq!(client.send(anew(), sized(NEW)).await.status, 201);
+    assert_eq!(client.send(anew(), sized(OLD)).await.status, 412);
+    assert_eq!(client.send(Request::builder().uri("/records/k"), sized("")).await.ok().text(), NEW);
+    let endless = Request::builder().method("PUT").uri("/records/k?ttl_s=18446744073709551615");
+    assert_eq!(client.send(endless, sized(OLD)).await.status, 400);
+}
+
+#[tokio::test]
 async fn without_rules_the_store_is_left_alone() {
     let memory = memory(NEW);
     let server = reader(&memory).await;
