@@ -52,7 +52,10 @@ async fn requests_of_one_session_at_once_each_get_their_own_values_back() {
     let server = Upstream::answering(move |seen| {
         if seen.text().contains("first") {
             arrives.store(true, std::sync::atomic::Ordering::SeqCst);
-            let _ = gate.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+            // Waiting blocks: the other tasks of this thread go on elsewhere.
+            tokio::task::block_in_place(|| {
+                let _ = gate.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+            });
         }
         Response::new(Full::new(seen.body.clone()))
     })
