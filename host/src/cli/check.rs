@@ -333,15 +333,20 @@ impl Trip {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_difference_is_found_by_place() {
-        let differ = |before: Value, after: Value| difference(&before, &after, &mut String::new());
-        assert_eq!(differ(json!({"a":[1,{"b/c":2}]}), json!({"a":[1,{"b/c":2}]})), None);
-        assert_eq!(differ(json!({"a":[1,{"b/c":2}]}), json!({"a":[1,{"b/c":3}]})).as_deref(), Some("/a/1/b~1c"));
-        assert_eq!(differ(json!({"a":1}), json!({"a":1,"b":2})).as_deref(), Some("/b"));
-        assert_eq!(differ(json!([1, 2]), json!([1])).as_deref(), Some("/1"));
+        let differ = |before: &str, after: &str| {
+            let [before, after]: [&RawValue; 2] = [before, after].map(|text| serde_json::from_str(text).unwrap());
+            difference(before, after, &mut String::new())
+        };
+        assert_eq!(differ(r#"{"a":[1,{"b/c":2}]}"#, r#"{ "a" : [1, {"b/c":2}] }"#), None);
+        assert_eq!(differ(r#"{"a":[1,{"b/c":2}]}"#, r#"{"a":[1,{"b/c":3}]}"#).as_deref(), Some("/a/1/b~1c"));
+        assert_eq!(differ(r#"{"a":1}"#, r#"{"b":2,"a":1}"#).as_deref(), Some("/b"));
+        assert_eq!(differ("[1,2]", "[1]").as_deref(), Some("/1"));
+        assert_eq!(differ(r#"{"a":1e400}"#, r#"{"a":1e401}"#).as_deref(), Some("/a"));
     }
 }
