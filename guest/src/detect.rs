@@ -38,25 +38,16 @@ fn recognises(version: &Recognised, tape: &Tape, record: &[u8]) -> bool {
 fn ambiguous(plan: &Plan, tape: &Tape, record: &[u8]) -> Fault {
     let matching = plan.versions.iter().filter(|version| recognises(version, tape, record));
     let ids: Vec<&str> = matching.map(|version| version.id.as_str()).collect();
-    let expected = "a record that one version recognises".to_owned();
-    Fault {
-        kind: FaultKind::Ambiguous,
-        op: String::new(),
-        place: String::new(),
-        expected,
-        found: format!("one of versions {}", ids.join(" and ")),
-    }
+    Fault::new(
+        FaultKind::Ambiguous,
+        "a record that one version recognises",
+        format!("one of versions {}", ids.join(" and ")),
+    )
 }
 
 #[cold]
 fn unknown(plan: &Plan) -> Fault {
     let ids: Vec<&str> = plan.versions.iter().map(|version| version.id.as_str()).collect();
     let expected = format!("a record of version {}", ids.join(" or "));
-    Fault {
-        kind: FaultKind::UnknownVersion,
-        op: String::new(),
-        place: String::new(),
-        expected,
-        found: "one that no version recognises".to_owned(),
-    }
+    Fault::new(FaultKind::UnknownVersion, expected, "one that no version recognises")
 }

@@ -132,6 +132,13 @@ pub(crate) struct Guard {
     pub(crate) test: Test,
 }
 
+impl Plan {
+    /// The id of a version, for messages and carries.
+    pub(crate) fn id(&self, version: u16) -> &str {
+        self.versions.get(usize::from(version)).map_or("?", |version| version.id.as_str())
+    }
+}
+
 impl Code {
     pub(crate) fn guard(&self, direction: Direction) -> Option<&Guard> {
         match direction {

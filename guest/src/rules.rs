@@ -151,6 +151,13 @@ pub enum FaultKind {
     NoWay,
 }
 
+impl Fault {
+    /// A fault of the record as a whole: no op is at fault.
+    pub(crate) fn new(kind: FaultKind, expected: impl Into<String>, found: impl Into<String>) -> Fault {
+        Fault { kind, op: String::new(), place: String::new(), expected: expected.into(), found: found.into() }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = if self.place.is_empty() { String::new() } else { format!("at {}", self.place) };
@@ -253,17 +260,9 @@ impl Rules {
     fn expect(&mut self, record: &[u8], from: u16, to: u16) -> Result<(), Fault> {
         let Read { found, .. } = self.read(record)?;
         if found != from {
-            let id =
-                |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
-            let (expected, found) =
-                (format!("a record of version {}", id(from)), format!("one of version {}", id(found)));
-            return Err(Fault {
-                kind: FaultKind::WrongVersion,
-                op: String::new(),
-                place: String::new(),
-                expected,
-                found,
-            });
+            let [expected, found] = [from, found].map(|version| self.plan.id(version));
+            let (expected, found) = (format!("a record of version {expected}"), format!("one of version {found}"));
+            return Err(Fault::new(FaultKind::WrongVersion, expected, found));
         }
         self.way(from, to)
     }
@@ -273,8 +272,7 @@ impl Rules {
         if usize::from(from.max(to)) < count {
             return Ok(());
         }
-        let (expected, found) = (format!("a version below {count}"), format!("{}", from.max(to)));
-        Err(Fault { kind: FaultKind::NoWay, op: String::new(), place: String::new(), expected, found })
+        Err(Fault::new(FaultKind::NoWay, format!("a version below {count}"), from.max(to).to_string()))
     }
 
     fn read(&mut self, record: &[u8]) -> Result<Read, Fault> {
@@ -320,45 +318,38 @@ impl Rules {
 
     /// Faults unless the record on the tape, as the ops have left it, is recognised as `to` and nothing else.
     fn recognised(&self, record: &[u8], to: u16) -> Result<(), Fault> {
-        let id = |index: u16| self.manifest.versions.get(usize::from(index)).map_or("?", |version| version.id.as_str());
         let (kind, found) = match detect(&self.plan, &self.tape, record) {
             Ok(found) if found == to => return Ok(()),
-            Ok(found) => (FaultKind::WrongVersion, format!("one of version {}", id(found))),
+            Ok(found) => (FaultKind::WrongVersion, format!("one of version {}", self.plan.id(found))),
             Err(fault) => (fault.kind, fault.found),
         };
-        let expected = format!("a translated record that version {} alone recognises", id(to));
-        Err(Fault { kind, op: String::new(), place: String::new(), expected, found })
+        Err(Fault::new(kind, format!("a translated record that version {} alone recognises", self.plan.id(to)), found))
     }
 
     #[cold]
     fn flawed(&self, record: &[u8], flaw: Flaw) -> Fault {
         let policy = &self.plan.policy;
-        let (kind, place, expected, found) = match flaw {
-            Flaw::Syntax { at } => (
-                FaultKind::NotJson,
-                String::new(),
-                "JSON as in RFC 8259".to_owned(),
-                format!("something else at byte {at} of {}", record.len()),
-            ),
+        match flaw {
+            Flaw::Syntax { at } => {
+                let found = format!("something else at byte {at} of {}", record.len());
+                Fault::new(FaultKind::NotJson, "JSON as in RFC 8259", found)
+            }
             Flaw::Depth { at } => {
                 let limit = format!("at most {} levels of nesting (policy.max_depth)", policy.max_depth);
-                (FaultKind::TooDeep, String::new(), limit, format!("one more at byte {at}"))
+                Fault::new(FaultKind::TooDeep, limit, format!("one more at byte {at}"))
             }
-            Flaw::Duplicate { node } => (
-                FaultKind::DuplicateKey,
-                run::pointer(&self.plan, &self.tape, record, node, &[]),
-                "each key that a rule touches once".to_owned(),
-                "it twice in one object".to_owned(),
-            ),
-            Flaw::Opaque => (FaultKind::Opaque, String::new(), "a JSON object".to_owned(), "something else".to_owned()),
-        };
-        Fault { kind, op: String::new(), place, expected, found }
+            Flaw::Duplicate { node } => Fault {
+                place: run::pointer(&self.plan, &self.tape, record, node, &[]),
+                ..Fault::new(FaultKind::DuplicateKey, "each key that a rule touches once", "it twice in one object")
+            },
+            Flaw::Opaque => Fault::new(FaultKind::Opaque, "a JSON object", "something else"),
+        }
     }
 }
 
 /// Prepares a translation of the record on the tape: its carry is read and, if inline, taken out.
 fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, record: &'r [u8], carry: &[u8], from: u16) -> Run<'r> {
-    let id = plan.versions.get(usize::from(from)).map_or("", |version| version.id.as_str());
+    let id = plan.id(from);
     let limit = plan.policy.carry_max_bytes;
     let inline = plan.carry.and_then(|symbol| tape.child(DOCUMENT, symbol));
     let (carry, lost) = match inline {
@@ -375,21 +366,15 @@ fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, record: &'r [u8], carry: &[u8],
 #[cold]
 fn too_large(policy: &Policy, length: usize, what: &str) -> Fault {
     let expected = format!("{what}at most {} bytes (policy.max_bytes)", policy.max_bytes);
-    Fault {
-        kind: FaultKind::TooLarge,
-        op: String::new(),
-        place: String::new(),
-        expected,
-        found: format!("{length} bytes"),
-    }
+    Fault::new(FaultKind::TooLarge, expected, format!("{length} bytes"))
 }
 
 /// Refuses double keys in any object of a valid value.
 fn no_double_keys(text: &[u8]) -> Result<(), Fault> {
     let Some(path) = double_key(text.trim_ascii()) else { return Ok(()) };
     let place = path.iter().rev().fold(String::new(), |place, segment| place + "/" + segment);
-    let (expected, found) = ("each key once (policy.duplicate_keys)".to_owned(), "it twice in one object".to_owned());
-    Err(Fault { kind: FaultKind::DuplicateKey, op: String::new(), place, expected, found })
+    let fault = Fault::new(FaultKind::DuplicateKey, "each key once (policy.duplicate_keys)", "it twice in one object");
+    Err(Fault { place, ..fault })
 }
 
 /// The path of a double key, innermost segment first.

@@ -77,8 +77,7 @@ impl<'r> Run<'r> {
             Direction::Up => steps.iter().try_for_each(|step| self.step(step))?,
             Direction::Down => steps.iter().rev().try_for_each(|step| self.step(step))?,
         }
-        let id = plan.versions.get(usize::from(to)).map_or("", |version| version.id.as_str());
-        Ok(self.carry.write(&self.fresh, id))
+        Ok(self.carry.write(&self.fresh, plan.id(to)))
     }
 
     /// How deep the record and the texts that the carry gives back are.

@@ -502,7 +502,7 @@ fn link(nodes: &mut [Node], parent: u32, previous: &mut u32, id: u32) {
     }
     *previous = id;
     if let Some(node) = nodes.get_mut(parent as usize) {
-        node.set_last(id);
+        node.last = id;
     }
 }
 

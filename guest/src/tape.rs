@@ -49,7 +49,7 @@ pub(crate) struct Node {
     pub(crate) parent: u32,
     pub(crate) next: u32,
     pub(crate) first: u32,
-    last: u32,
+    pub(crate) last: u32,
     /// The member's key, or none for elements and for members that only a `*` found.
     pub(crate) symbol: Sym,
     /// What the plan knows below this place.
@@ -117,10 +117,6 @@ impl Node {
             dirty: false,
             renamed: false,
         }
-    }
-
-    pub(crate) fn set_last(&mut self, last: u32) {
-        self.last = last;
     }
 
     /// Where the member starts in its parent's text.

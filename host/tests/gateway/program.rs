@@ -1,7 +1,7 @@
 //! `unskew serve` as a process: what it does on signals.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use http::Request;
@@ -16,38 +16,28 @@ struct Serving {
 
 impl Serving {
     fn start(name: &str, text: &str) -> Serving {
-        let address = dead_address();
-        let folder = std::env::temp_dir().join(format!("unskew-serve-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("pack.toml"), PACK).unwrap();
-        std::fs::write(folder.join("unskew.toml"), text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_unskew"))
-            .args(["serve", "--config"])
-            .arg(folder.join("unskew.toml"))
-            .args(["--listen", &address.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Serving { child, address, folder }
+        Serving::spawn(name, text, |program, _| program.stderr(Stdio::null()))
     }
 
     /// One that writes its log, all that it would ever say, into `log`.
     fn logging(name: &str, text: &str) -> Serving {
+        Serving::spawn(name, text, |program, folder| {
+            let log = std::fs::File::create(folder.join("log")).unwrap();
+            program.env("RUST_LOG", "trace,pingora_proxy=trace").stderr(log)
+        })
+    }
+
+    fn spawn(name: &str, text: &str, log: impl for<'c> FnOnce(&'c mut Command, &Path) -> &'c mut Command) -> Serving {
         let address = dead_address();
         let folder = std::env::temp_dir().join(format!("unskew-serve-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("pack.toml"), PACK).unwrap();
         std::fs::write(folder.join("unskew.toml"), text).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_unskew"))
-            .args(["serve", "--config"])
-            .arg(folder.join("unskew.toml"))
-            .args(["--listen", &address.to_string()])
-            .env("RUST_LOG", "trace,pingora_proxy=trace")
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.join("log")).unwrap())
-            .spawn()
-            .unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_unskew"));
+        program.args(["serve", "--config"]).arg(folder.join("unskew.toml"));
+        program.args(["--listen", &address.to_string()]).stdout(Stdio::null());
+        log(&mut program, &folder);
+        let child = program.spawn().unwrap();
         Serving { child, address, folder }
     }
 
