@@ -8,6 +8,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// A command of a block and what it prints.
 struct Step {
@@ -68,17 +69,23 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// A folder in which commands find what the repository has, and may write.
+/// A folder in which commands find what the repository has, and may write. It outlives the run with the target folder,
+/// which another checkout may have filled: its links are made anew, once for all tests of this file.
 fn workplace() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
-    std::fs::create_dir_all(&folder).unwrap();
-    for name in ["testdata", "examples"] {
-        let link = folder.join(name);
-        if !link.exists() {
-            let _ = std::os::unix::fs::symlink(root().join(name), link); // another test of this file may be faster
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["testdata", "examples"] {
+            let link = folder.join(name);
+            if link.is_symlink() {
+                std::fs::remove_file(&link).unwrap();
+            }
+            std::os::unix::fs::symlink(root().join(name), link).unwrap();
         }
-    }
-    folder
+        folder
+    };
+    FOLDER.get_or_init(make).clone()
 }
 
 fn blocks(text: &str, kind: &str) -> Vec<String> {
