@@ -123,6 +123,7 @@ fn links_between_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "docs/embedding.md",
         "docs/gateway.md",
+        "docs/json.md",
         "docs/operations.md",
         "docs/rehearsal.md",
         "docs/rules.md",
