@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use crate::json;
-use crate::scan::Scanner;
+use crate::cursor::Cursor;
 
 /// The format that is written and read.
 const FORMAT: u32 = 1;
@@ -292,7 +292,7 @@ impl EntryDocument {
         let place = self.r#in.into_iter().map(bound).collect::<Option<Vec<Bound>>>()?;
         let texts = self.text.iter().flat_map(|(was, put)| [was, put]).flatten();
         let valid = texts.into_iter().all(|text| {
-            Scanner::is_value(text.as_bytes())
+            Cursor::is_value(text.as_bytes())
                 && !text.starts_with([' ', '\n', '\r', '\t'])
                 && !text.ends_with([' ', '\n', '\r', '\t'])
         });

@@ -6,12 +6,12 @@ use crate::rules::{Fault, FaultKind};
 use crate::tape::{DOCUMENT, Tape};
 
 /// The one version that recognises the record on the tape.
-pub(crate) fn detect(plan: &Plan, tape: &Tape, record: &[u8]) -> Result<u16, Fault> {
+pub(crate) fn detect(plan: &Plan, tape: &Tape) -> Result<u16, Fault> {
     let mut found = None;
     for (index, version) in plan.versions.iter().enumerate() {
-        if recognises(version, tape, record) {
+        if recognises(version, tape) {
             if found.is_some() {
-                return Err(ambiguous(plan, tape, record));
+                return Err(ambiguous(plan, tape));
             }
             found = Some(index as u16);
         }
@@ -19,14 +19,13 @@ pub(crate) fn detect(plan: &Plan, tape: &Tape, record: &[u8]) -> Result<u16, Fau
     found.ok_or_else(|| unknown(plan))
 }
 
-fn recognises(version: &Recognised, tape: &Tape, record: &[u8]) -> bool {
+fn recognises(version: &Recognised, tape: &Tape) -> bool {
     let there = |path: &Vec<Sym>| tape.find(DOCUMENT, path);
     let marked = match &version.marker {
         None => true,
         Some((path, None)) => there(path).is_none(),
         Some((path, Some(value))) => there(path).is_some_and(|node| {
-            let text = tape.text(record, tape.node(node).value);
-            json::equal(text, value.as_bytes())
+            json::equal(tape.text(tape.node(node).value), value.as_bytes())
         }),
     };
     marked
@@ -35,8 +34,8 @@ fn recognises(version: &Recognised, tape: &Tape, record: &[u8]) -> bool {
 }
 
 #[cold]
-fn ambiguous(plan: &Plan, tape: &Tape, record: &[u8]) -> Fault {
-    let matching = plan.versions.iter().filter(|version| recognises(version, tape, record));
+fn ambiguous(plan: &Plan, tape: &Tape) -> Fault {
+    let matching = plan.versions.iter().filter(|version| recognises(version, tape));
     let ids: Vec<&str> = matching.map(|version| version.id.as_str()).collect();
     Fault::new(
         FaultKind::Ambiguous,

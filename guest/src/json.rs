@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::number::Decimal;
-use crate::scan::Scanner;
+use crate::cursor::Cursor;
 
 /// The six kinds of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,19 +172,19 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// The members of a valid object: unescaped key and value text, in order.
 pub(crate) fn members(text: &[u8]) -> Vec<(Cow<'_, [u8]>, &[u8])> {
-    let mut scanner = Scanner::trusting(text);
+    let mut cursor = Cursor::trusting(text);
     let mut found = Vec::new();
-    let mut at = scanner.space(1);
-    while scanner.at(at) == b'"' {
-        let end = scanner.string(at + 1);
+    let mut at = cursor.space(1);
+    while cursor.at(at) == b'"' {
+        let end = cursor.string(at + 1);
         let key = unescaped(text.get(at..end).unwrap_or_default());
-        let start = scanner.space(scanner.space(end) + 1);
-        let end = scanner.skip(start, 1);
+        let start = cursor.space(cursor.space(end) + 1);
+        let end = cursor.skip(start, 1);
         let Some(value) = text.get(start..end) else { break };
         found.push((key, value));
-        at = scanner.space(end);
-        if scanner.at(at) == b',' {
-            at = scanner.space(at + 1);
+        at = cursor.space(end);
+        if cursor.at(at) == b',' {
+            at = cursor.space(at + 1);
         }
     }
     found
@@ -192,16 +192,16 @@ pub(crate) fn members(text: &[u8]) -> Vec<(Cow<'_, [u8]>, &[u8])> {
 
 /// The elements of a valid array, as text, in order.
 pub(crate) fn elements(text: &[u8]) -> Vec<&[u8]> {
-    let mut scanner = Scanner::trusting(text);
+    let mut cursor = Cursor::trusting(text);
     let mut found = Vec::new();
-    let mut at = scanner.space(1);
-    while !matches!(scanner.at(at), b']' | 0) {
-        let end = scanner.skip(at, 1);
+    let mut at = cursor.space(1);
+    while !matches!(cursor.at(at), b']' | 0) {
+        let end = cursor.skip(at, 1);
         let Some(value) = text.get(at..end) else { break };
         found.push(value);
-        at = scanner.space(end);
-        if scanner.at(at) == b',' {
-            at = scanner.space(at + 1);
+        at = cursor.space(end);
+        if cursor.at(at) == b',' {
+            at = cursor.space(at + 1);
         }
     }
     found
@@ -235,9 +235,9 @@ pub(crate) fn canonical(text: &[u8]) -> String {
 
 /// How deep a valid value is: 0 for a scalar.
 pub(crate) fn depth(text: &[u8]) -> u32 {
-    let mut scanner = Scanner::trusting(text);
-    scanner.skip(scanner.space(0), 0);
-    scanner.deepest
+    let mut cursor = Cursor::trusting(text);
+    cursor.skip(cursor.space(0), 0);
+    cursor.deepest
 }
 
 /// A valid value without the white space between its tokens.

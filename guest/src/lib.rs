@@ -2,7 +2,8 @@
 //!
 //! The modules are the phases, in order. `pack` reads a pack as its author wrote it, with places. `check` resolves it
 //! and finds all its problems. `plan` compiles what was found right: flat code for each step and one trie of every
-//! place that any op could look at. `scan` validates a record in one pass and keeps only those places, on the `tape`.
+//! place that any op could look at. `index` finds a record's tokens,
+//! `scan` validates it in one walk over them and keeps only those places, on the `tape`.
 //! `run` executes ops on the tape, `carry` keeps what the target cannot hold, and `splice` writes the target by
 //! copying what nobody touched. [`Rules`] is a loaded pack with its buffers.
 
@@ -20,11 +21,13 @@ mod op;
 mod pack;
 mod plan;
 mod run;
+mod index;
 mod scan;
 mod splice;
 mod tape;
 mod trial;
 
+mod cursor;
 mod json;
 mod number;
 mod path;

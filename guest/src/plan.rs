@@ -16,23 +16,35 @@ use crate::json;
 use crate::op::{Condition, Direction, Edit, Loss, Op, Rule, Style, Test};
 use crate::pack::{CarryPlace, Policy};
 use crate::path::{Path, Seg};
+use crate::tape::Text;
 
 /// A member key by its index in [`Plan::symbols`].
-pub(crate) type Sym = u32;
+pub(crate) type Sym = u16;
 
-/// No symbol, trie node or tape node.
-pub(crate) const NONE: u32 = u32::MAX;
+/// No symbol.
+pub(crate) const NO_SYM: Sym = Sym::MAX;
+
+/// A place by its index in [`Plan::trie`].
+pub(crate) type Place = u16;
 
 /// The trie's root.
-pub(crate) const ROOT: u32 = 0;
+pub(crate) const ROOT: Place = 0;
+
+/// The place of which the plan knows nothing.
+pub(crate) const NOWHERE: Place = Place::MAX;
 
 /// More named places than this are a pack that doubles them with every step.
 const MAX_PLACES: usize = 1 << 14;
+
+/// More places or keys than this have no numbers.
+const MAX_NUMBERS: usize = 1 << 15;
 
 /// A compiled pack.
 pub(crate) struct Plan {
     pub(crate) policy: Policy,
     pub(crate) symbols: Vec<Symbol>,
+    /// What every tape's text starts with: punctuation and the keys, quoted.
+    pub(crate) constants: Vec<u8>,
     pub(crate) trie: Vec<TrieNode>,
     pub(crate) versions: Vec<Recognised>,
     /// Step `i` goes from version `i` to version `i + 1`.
@@ -54,28 +66,40 @@ pub(crate) struct Plan {
 /// A member key.
 pub(crate) struct Symbol {
     pub(crate) name: String,
-    /// As JSON text.
-    pub(crate) quoted: String,
+    /// As JSON text, among the constants.
+    pub(crate) quoted: Text,
 }
 
 /// The places below one place.
 #[derive(Default)]
 pub(crate) struct TrieNode {
     pub(crate) branches: Vec<Branch>,
+    /// Open addressing over the branches by the hash of their keys: a power of two of indexes, [`EMPTY`] where none is.
+    slots: Vec<u16>,
     /// What holds for members that no branch names, and for elements.
-    pub(crate) star: Option<u32>,
+    pub(crate) star: Option<Place>,
     /// The keys that tell elements apart, if this is a collection: the first that an element has.
     pub(crate) keys: Vec<Vec<String>>,
 }
 
-/// A named member of a place. Keys are compared by length and first eight bytes before the rest.
+/// A named member of a place.
 pub(crate) struct Branch {
-    head: u64,
-    rest: Vec<u8>,
-    length: usize,
+    key: Key,
+    name: Vec<u8>,
     pub(crate) symbol: Sym,
-    pub(crate) node: u32,
+    pub(crate) node: Place,
 }
+
+/// What keys are told apart by, before the middle of long ones is compared: length, first and last eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    length: usize,
+    head: u64,
+    tail: u64,
+}
+
+/// A slot without a branch.
+const EMPTY: u16 = u16::MAX;
 
 /// How records of a version are recognised.
 pub(crate) struct Recognised {
@@ -156,31 +180,78 @@ impl Code {
 }
 
 impl TrieNode {
+    /// The branch, by its index, of the unescaped key that stands in a text from `start` to `end`.
+    #[inline(always)]
+    pub(crate) fn branch_at(&self, text: &[u8], start: usize, end: usize) -> Option<(usize, &Branch)> {
+        let key = Key::at(text, start, end);
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut slot = key.hash() & mask;
+        loop {
+            let index = usize::from(*self.slots.get(slot)?);
+            let branch = self.branches.get(index)?;
+            if branch.key == key && (key.length <= 16 || text.get(start..end) == Some(branch.name.as_slice())) {
+                return Some((index, branch));
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
     /// The branch of a key, given without quotes and unescaped.
-    pub(crate) fn branch(&self, key: &[u8]) -> Option<&Branch> {
-        let head = head_of(key);
-        self.branches.iter().find(|branch| {
-            branch.head == head
-                && branch.length == key.len()
-                && (key.len() <= 8 || branch.rest.as_slice() == key.get(8..).unwrap_or_default())
-        })
+    pub(crate) fn branch(&self, key: &[u8]) -> Option<(usize, &Branch)> {
+        self.branch_at(key, 0, key.len())
     }
 
     /// What lies below a member with this symbol.
-    pub(crate) fn below(&self, symbol: Sym) -> Option<u32> {
+    pub(crate) fn below(&self, symbol: Sym) -> Option<Place> {
         self.branches.iter().find(|branch| branch.symbol == symbol).map(|branch| branch.node).or(self.star)
     }
 
     pub(crate) fn is_leaf(&self) -> bool {
         self.branches.is_empty() && self.star.is_none()
     }
+
+    /// Lays the slots out, once all branches are there. At least half of them stay empty, so that searches end.
+    fn hash(&mut self) {
+        if self.branches.is_empty() {
+            return;
+        }
+        let mask = (2 * self.branches.len()).next_power_of_two() - 1;
+        self.slots = vec![EMPTY; mask + 1];
+        for (index, branch) in self.branches.iter().enumerate() {
+            let mut slot = branch.key.hash() & mask;
+            while self.slots.get(slot).is_some_and(|taken| *taken != EMPTY) {
+                slot = (slot + 1) & mask;
+            }
+            if let Some(slot) = self.slots.get_mut(slot) {
+                *slot = index as u16;
+            }
+        }
+    }
 }
 
-/// The first eight bytes of a key as a number, missing ones zero.
-fn head_of(key: &[u8]) -> u64 {
-    match key.first_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => key.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte)),
+impl Key {
+    #[inline(always)]
+    fn at(text: &[u8], start: usize, end: usize) -> Key {
+        let length = end - start;
+        let word = |at: usize| {
+            let chunk = text.get(at..).and_then(<[u8]>::first_chunk::<8>);
+            chunk.map(|chunk| u64::from_le_bytes(*chunk))
+        };
+        if length >= 8 {
+            return Key { length, head: word(start).unwrap_or(0), tail: word(end - 8).unwrap_or(0) };
+        }
+        let head = word(start).unwrap_or_else(|| {
+            let bytes = text.get(start..end).unwrap_or_default();
+            bytes.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
+        });
+        let head = head & ((1 << (8 * length)) - 1);
+        Key { length, head, tail: head }
+    }
+
+    #[inline(always)]
+    fn hash(self) -> usize {
+        let mixed = (self.head ^ self.tail.rotate_left(23) ^ self.length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 40) as usize
     }
 }
 
@@ -189,8 +260,8 @@ fn head_of(key: &[u8]) -> u64 {
 /// # Errors
 /// The pack's moves name more places than a plan can hold.
 pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
-    let mut builder = Builder::default();
-    builder.trie.push(TrieNode::default());
+    let mut builder =
+        Builder { symbols: Vec::new(), trie: vec![TrieNode::default()], constants: Text::CONSTANTS.to_vec() };
     for place in places(checked)? {
         builder.insert(&place);
     }
@@ -228,8 +299,25 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
     }
     let carry_overhead = versions.iter().map(|version| Carry::overhead(&version.id)).max().unwrap_or(0);
     let policy = checked.policy.clone();
-    let (symbols, trie) = (builder.symbols, builder.trie);
-    Ok(Plan { policy, symbols, trie, versions, steps, carry, reserved, growth, floor, digests, carry_overhead })
+    let Builder { symbols, mut trie, constants } = builder;
+    if trie.len().max(symbols.len()) > MAX_NUMBERS {
+        return Err(format!("the pack's ops look at more than {MAX_NUMBERS} places"));
+    }
+    trie.iter_mut().for_each(TrieNode::hash);
+    Ok(Plan {
+        policy,
+        symbols,
+        constants,
+        trie,
+        versions,
+        steps,
+        carry,
+        reserved,
+        growth,
+        floor,
+        digests,
+        carry_overhead,
+    })
 }
 
 /// Every place that an op or a detection could look at, in any shape that the line gives a record.
@@ -276,17 +364,20 @@ fn places(checked: &Checked) -> Result<BTreeSet<Path>, String> {
     Ok(all)
 }
 
-#[derive(Default)]
 struct Builder {
     symbols: Vec<Symbol>,
     trie: Vec<TrieNode>,
+    constants: Vec<u8>,
 }
 
 impl Builder {
     fn symbol(&mut self, name: &str) -> Sym {
         let known = self.symbols.iter().position(|symbol| symbol.name == name);
         known.unwrap_or_else(|| {
-            self.symbols.push(Symbol { name: name.to_owned(), quoted: json::quoted(name) });
+            let start = self.constants.len() as u32;
+            self.constants.extend_from_slice(json::quoted(name).as_bytes());
+            let quoted = Text { start, end: self.constants.len() as u32 };
+            self.symbols.push(Symbol { name: name.to_owned(), quoted });
             self.symbols.len() - 1
         }) as Sym
     }
@@ -309,7 +400,7 @@ impl Builder {
         }
     }
 
-    fn star(&mut self, at: u32) -> u32 {
+    fn star(&mut self, at: Place) -> Place {
         if let Some(star) = self.trie.get(at as usize).and_then(|node| node.star) {
             return star;
         }
@@ -320,7 +411,7 @@ impl Builder {
         star
     }
 
-    fn named(&mut self, at: u32, key: &str) -> u32 {
+    fn named(&mut self, at: Place, key: &str) -> Place {
         let symbol = self.symbol(key);
         if let Some(branch) =
             self.trie.get(at as usize).and_then(|node| node.branches.iter().find(|branch| branch.symbol == symbol))
@@ -328,30 +419,23 @@ impl Builder {
             return branch.node;
         }
         let node = self.push();
-        let bytes = key.as_bytes();
-        let branch = Branch {
-            head: head_of(bytes),
-            rest: bytes.get(8..).unwrap_or_default().to_vec(),
-            length: bytes.len(),
-            symbol,
-            node,
-        };
+        let branch = Branch { key: Key::at(key.as_bytes(), 0, key.len()), name: key.as_bytes().to_vec(), symbol, node };
         if let Some(parent) = self.trie.get_mut(at as usize) {
             parent.branches.push(branch);
         }
         node
     }
 
-    fn push(&mut self) -> u32 {
+    fn push(&mut self) -> Place {
         self.trie.push(TrieNode::default());
-        self.trie.len() as u32 - 1
+        (self.trie.len() - 1) as Place
     }
 
     /// What holds for every member holds for the named ones, too.
-    fn merge_stars(&mut self, at: u32) {
+    fn merge_stars(&mut self, at: Place) {
         let Some(node) = self.trie.get(at as usize) else { return };
         let star = node.star;
-        let named: Vec<u32> = node.branches.iter().map(|branch| branch.node).collect();
+        let named: Vec<Place> = node.branches.iter().map(|branch| branch.node).collect();
         for below in &named {
             if let Some(star) = star {
                 self.merge(star, *below);
@@ -362,10 +446,10 @@ impl Builder {
         }
     }
 
-    fn merge(&mut self, from: u32, into: u32) {
+    fn merge(&mut self, from: Place, into: Place) {
         let Some(node) = self.trie.get(from as usize) else { return };
         let star = node.star;
-        let named: Vec<(Sym, u32)> = node.branches.iter().map(|branch| (branch.symbol, branch.node)).collect();
+        let named: Vec<(Sym, Place)> = node.branches.iter().map(|branch| (branch.symbol, branch.node)).collect();
         if let Some(star) = star {
             let to = self.star(into);
             self.merge(star, to);
@@ -377,7 +461,7 @@ impl Builder {
         }
     }
 
-    fn find(&self, path: &Path) -> Option<u32> {
+    fn find(&self, path: &Path) -> Option<Place> {
         path.0.iter().try_fold(ROOT, |at, seg| {
             let node = self.trie.get(at as usize)?;
             match seg {

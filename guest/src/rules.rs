@@ -4,14 +4,13 @@ use std::fmt;
 
 use crate::carry::Carry;
 use crate::check::{self, Example};
+use crate::cursor::Flaw;
 use crate::detect::detect;
 use crate::json;
 use crate::judge::{self, Fidelity, Verdict};
 use crate::pack::{Duplicates, Policy, Problem};
 use crate::plan::{self, Plan};
 use crate::run::{self, Run};
-use crate::scan::Flaw;
-use crate::splice::splice;
 use crate::tape::{DOCUMENT, Tape};
 use crate::trial::{self, Failure};
 
@@ -191,7 +190,8 @@ impl Rules {
             versions: versions.collect(),
             policy: checked.policy.clone(),
         };
-        Ok(Rules { manifest, plan, matrix: judge::matrix(&checked), examples: checked.examples, tape: Tape::default() })
+        let tape = Tape::new(&plan);
+        Ok(Rules { manifest, plan, matrix: judge::matrix(&checked), examples: checked.examples, tape })
     }
 
     /// What the pack is about.
@@ -251,7 +251,7 @@ impl Rules {
     /// As [`Rules::translate`].
     pub fn explain(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Vec<Change>, Fault> {
         self.expect(record, from, to)?;
-        let mut run = start(&self.plan, &mut self.tape, record, carry, from);
+        let mut run = start(&self.plan, &mut self.tape, carry, from);
         run.trace = Some(Vec::new());
         run.steps(from, to)?;
         Ok(run.trace.take().unwrap_or_default())
@@ -286,26 +286,23 @@ impl Rules {
         if policy.duplicate_keys == Duplicates::Everywhere {
             no_double_keys(record)?;
         }
-        let found = detect(&self.plan, &self.tape, record)?;
+        let found = detect(&self.plan, &self.tape)?;
         let carries = self.plan.carry.is_some_and(|symbol| self.tape.child(DOCUMENT, symbol).is_some());
         Ok(Read { found, carries })
     }
 
     /// Translates the record that was read last.
     fn write(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
-        let mut run = start(&self.plan, &mut self.tape, record, carry, from);
+        let mut run = start(&self.plan, &mut self.tape, carry, from);
         let mut carry = run.steps(from, to)?;
         let counts = run.counts;
         let deepest = run.deepest();
-        self.recognised(record, to)?;
+        self.recognised(to)?;
         if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
             self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
         }
-        let root = self.tape.node(DOCUMENT).value;
-        let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 64);
-        out.extend_from_slice(record.get(..root.start as usize).unwrap_or_default());
-        splice(&self.plan, &self.tape, record, DOCUMENT, &mut out);
-        out.extend_from_slice(record.get(root.end as usize..).unwrap_or_default());
+        let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 256);
+        self.tape.write(&self.plan, &mut out);
         if out.len() > self.plan.policy.max_bytes as usize {
             return Err(too_large(&self.plan.policy, out.len(), "the translated record: "));
         }
@@ -317,8 +314,8 @@ impl Rules {
     }
 
     /// Faults unless the record on the tape, as the ops have left it, is recognised as `to` and nothing else.
-    fn recognised(&self, record: &[u8], to: u16) -> Result<(), Fault> {
-        let (kind, found) = match detect(&self.plan, &self.tape, record) {
+    fn recognised(&self, to: u16) -> Result<(), Fault> {
+        let (kind, found) = match detect(&self.plan, &self.tape) {
             Ok(found) if found == to => return Ok(()),
             Ok(found) => (FaultKind::WrongVersion, format!("one of version {}", self.plan.id(found))),
             Err(fault) => (fault.kind, fault.found),
@@ -339,7 +336,7 @@ impl Rules {
                 Fault::new(FaultKind::TooDeep, limit, format!("one more at byte {at}"))
             }
             Flaw::Duplicate { node } => Fault {
-                place: run::pointer(&self.plan, &self.tape, record, node, &[]),
+                place: run::pointer(&self.plan, &self.tape, node, &[]),
                 ..Fault::new(FaultKind::DuplicateKey, "each key that a rule touches once", "it twice in one object")
             },
             Flaw::Opaque => Fault::new(FaultKind::Opaque, "a JSON object", "something else"),
@@ -348,19 +345,19 @@ impl Rules {
 }
 
 /// Prepares a translation of the record on the tape: its carry is read and, if inline, taken out.
-fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, record: &'r [u8], carry: &[u8], from: u16) -> Run<'r> {
+fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, carry: &[u8], from: u16) -> Run<'r> {
     let id = plan.id(from);
     let limit = plan.policy.carry_max_bytes;
     let inline = plan.carry.and_then(|symbol| tape.child(DOCUMENT, symbol));
     let (carry, lost) = match inline {
         Some(node) => {
-            let read = Carry::read(tape.text(record, tape.node(node).value), id, limit);
+            let read = Carry::read(tape.text(tape.node(node).value), id, limit);
             tape.detach(node);
             read
         }
         None => Carry::read(carry, id, limit),
     };
-    Run::new(plan, record, tape, carry, lost)
+    Run::new(plan, tape, carry, lost)
 }
 
 #[cold]

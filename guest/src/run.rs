@@ -11,10 +11,10 @@ use crate::json;
 use crate::op::{Direction, Edit, Emptied, Put, Refusal, Style};
 use crate::pack::{CarryPlace, Overflow};
 use crate::path;
-use crate::plan::{Body, Code, Guard, Hop, NONE, Plan, Stretch, Sym};
+use crate::plan::{Body, Code, Guard, Hop, Plan, Stretch, Sym};
 use crate::rules::{Change, Counts, Fault, FaultKind};
 use crate::splice::splice;
-use crate::tape::{Buffer, DOCUMENT, Shape, Tape};
+use crate::tape::{DOCUMENT, NONE, Shape, Tape};
 
 /// An element or member that a star has bound.
 pub(crate) struct Binding {
@@ -28,7 +28,6 @@ pub(crate) struct Binding {
 /// One translation under way.
 pub(crate) struct Run<'r> {
     plan: &'r Plan,
-    record: &'r [u8],
     tape: &'r mut Tape,
     direction: Direction,
     carry: Carry,
@@ -39,7 +38,7 @@ pub(crate) struct Run<'r> {
     /// What the stars have bound, outermost first.
     bound: Vec<Binding>,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
-    keys: BTreeMap<(bool, u32), Vec<String>>,
+    keys: BTreeMap<u32, Vec<String>>,
     /// What an edit writes, and what its inverse makes of that.
     written: Vec<u8>,
     back: Vec<u8>,
@@ -49,10 +48,9 @@ pub(crate) struct Run<'r> {
 
 impl<'r> Run<'r> {
     /// Prepares a translation of the record on the tape. Of its carry, `lost` entries could not be read.
-    pub(crate) fn new(plan: &'r Plan, record: &'r [u8], tape: &'r mut Tape, carry: Carry, lost: u32) -> Run<'r> {
+    pub(crate) fn new(plan: &'r Plan, tape: &'r mut Tape, carry: Carry, lost: u32) -> Run<'r> {
         Run {
             plan,
-            record,
             tape,
             direction: Direction::Up,
             carry,
@@ -158,7 +156,7 @@ impl<'r> Run<'r> {
                 while at != NONE {
                     let child = self.tape.node(at);
                     let reserved = node == DOCUMENT && self.plan.reserved.contains(&child.symbol);
-                    if !child.gone && !reserved {
+                    if !child.is_gone() && !reserved {
                         self.frames.push(at);
                         self.bound.push(Binding { node: at, index, identity: None });
                         self.bind(code, at, depth + 1, base)?;
@@ -219,10 +217,10 @@ impl<'r> Run<'r> {
     fn holds(&self, guard: &Guard, base: usize) -> bool {
         let frame = self.frames.get(base + guard.stars).copied().unwrap_or(DOCUMENT);
         let Some(found) = self.tape.find(frame, &guard.path) else { return guard.test.holds(None) };
-        if self.tape.node(found).dirty && self.tape.node(found).shape != Shape::Opaque {
+        if self.tape.node(found).is_rewritten() {
             return guard.test.holds(Some(&self.rendered(found)));
         }
-        guard.test.holds(Some(self.tape.text(self.record, self.tape.node(found).value)))
+        guard.test.holds(Some(self.tape.text(self.tape.node(found).value)))
     }
 
     /// Puts a member elsewhere. Returns whether anything was there to put.
@@ -300,11 +298,11 @@ impl<'r> Run<'r> {
         let rendered;
         let found: Option<&[u8]> = match target {
             None => None,
-            Some(id) if self.tape.node(id).dirty && self.tape.node(id).shape != Shape::Opaque => {
+            Some(id) if self.tape.node(id).is_rewritten() => {
                 rendered = self.rendered(id);
                 Some(&rendered)
             }
-            Some(id) => Some(self.tape.text(self.record, self.tape.node(id).value)),
+            Some(id) => Some(self.tape.text(self.tape.node(id).value)),
         };
         let remembered = memory.and_then(|kept| kept.value.as_ref()).filter(|(_, put)| match (put, found) {
             (None, None) => true,
@@ -390,7 +388,7 @@ impl<'r> Run<'r> {
         let mut at = existing.last().copied().unwrap_or(node);
         let found = self.tape.node(at);
         if found.shape != Shape::Object {
-            let kind = json::Kind::of(self.tape.text(self.record, found.value)).name();
+            let kind = json::Kind::of(self.tape.text(found.value)).name();
             let place = path.get(..existing.len()).unwrap_or_default();
             return Err(self.fault(code, node, place, FaultKind::WrongType, "an object to put a member into", kind));
         }
@@ -473,18 +471,18 @@ impl<'r> Run<'r> {
         if self.tape.node(node.parent).shape == Shape::Object {
             return None;
         }
-        let text = self.tape.text(self.record, node.value);
-        let trie = self.plan.trie.get(node.trie as usize);
+        let text = self.tape.text(node.value);
+        let trie = self.plan.trie.get(usize::from(node.trie));
         if let Some(trie) = trie.filter(|trie| !trie.keys.is_empty()) {
             let name_of = |text| trie.keys.iter().find_map(|path| json::value_at(text, path)).map(json::canonical);
             if let Some(name) = name_of(text) {
                 let parent = node.parent;
                 let array = self.tape.node(parent).value;
-                let keys = self.keys.entry((array.buffer == Buffer::Record, array.start)).or_insert_with(|| {
+                let keys = self.keys.entry(array.start).or_insert_with(|| {
                     let elements = self
                         .tape
                         .children(parent)
-                        .map(|element| self.tape.text(self.record, self.tape.node(element).value));
+                        .map(|element| self.tape.text(self.tape.node(element).value));
                     let mut keys: Vec<String> = elements.filter_map(name_of).collect();
                     keys.sort_unstable();
                     keys
@@ -519,22 +517,22 @@ impl<'r> Run<'r> {
     /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
     fn member_name(&self, id: u32) -> String {
         String::from_utf8(self.key(id)).unwrap_or_else(|_| {
-            String::from_utf8_lossy(self.tape.text(self.record, self.tape.node(id).key)).into_owned()
+            String::from_utf8_lossy(self.tape.text(self.tape.node(id).key)).into_owned()
         })
     }
 
     /// The unescaped key of a member.
     fn key(&self, id: u32) -> Vec<u8> {
         let node = self.tape.node(id);
-        match self.plan.symbols.get(node.symbol as usize) {
+        match self.plan.symbols.get(usize::from(node.symbol)) {
             Some(symbol) => symbol.name.as_bytes().to_vec(),
-            None => json::unescaped(self.tape.text(self.record, node.key)).into_owned(),
+            None => json::unescaped(self.tape.text(node.key)).into_owned(),
         }
     }
 
     fn rendered(&self, id: u32) -> Vec<u8> {
         let mut text = Vec::new();
-        splice(self.plan, self.tape, self.record, id, &mut text);
+        splice(self.plan, self.tape, id, &mut text);
         text
     }
 
@@ -555,10 +553,10 @@ impl<'r> Run<'r> {
 
     /// A place as a JSON Pointer into the record as it is now.
     fn pointer(&self, node: u32, path: &[Sym]) -> String {
-        let mut out = pointer(self.plan, self.tape, self.record, node, &self.bound);
+        let mut out = pointer(self.plan, self.tape, node, &self.bound);
         for symbol in path {
             out.push('/');
-            out.push_str(&path::escaped(self.plan.symbols.get(*symbol as usize).map_or("", |symbol| &symbol.name)));
+            out.push_str(&path::escaped(self.plan.symbols.get(usize::from(*symbol)).map_or("", |symbol| &symbol.name)));
         }
         out
     }
@@ -578,19 +576,19 @@ impl<'r> Run<'r> {
 }
 
 /// The JSON Pointer of a node. The indexes of bound elements are known.
-pub(crate) fn pointer(plan: &Plan, tape: &Tape, record: &[u8], id: u32, bound: &[Binding]) -> String {
+pub(crate) fn pointer(plan: &Plan, tape: &Tape, id: u32, bound: &[Binding]) -> String {
     let mut segments = Vec::new();
     let mut at = id;
     while at != DOCUMENT && at != NONE {
         let node = tape.node(at);
         let parent = node.parent;
-        segments.push(match plan.symbols.get(node.symbol as usize) {
+        segments.push(match plan.symbols.get(usize::from(node.symbol)) {
             Some(symbol) => path::escaped(&symbol.name),
             None if tape.node(parent).shape == Shape::Array => {
                 let known = bound.iter().find(|binding| binding.node == at).map(|binding| binding.index as usize);
                 known.unwrap_or_else(|| tape.children(parent).take_while(|child| *child != at).count()).to_string()
             }
-            None => path::escaped(&String::from_utf8_lossy(&json::unescaped(tape.text(record, node.key)))),
+            None => path::escaped(&String::from_utf8_lossy(&json::unescaped(tape.text(node.key)))),
         });
         at = parent;
     }

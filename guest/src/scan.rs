@@ -1,281 +1,234 @@
-//! Bytes to tape: one validating pass over RFC 8259 JSON that keeps only what a plan touches.
+//! Tokens to tape: one validating walk over a text that keeps only what a plan touches.
 //!
-//! The whole grammar and UTF-8 are checked, of skipped values too. Strings, which are most of a record, go eight bytes
-//! at a time. Positions are plain numbers and a failure is one impossible position, so that nothing wide is returned
-//! in the loops; what was wrong is kept aside.
+//! [`Index`] has found the tokens and checked the strings; here the grammar is checked, of skipped values too. A call
+//! returns the next token and the end of its value in one number, so that nothing wide goes through memory; what is
+//! wrong is only said to be wrong, and [`crate::cursor`] tells where.
 
-use crate::plan::{NONE, Plan, TrieNode};
-use crate::tape::{Buffer, Node, Shape, Text};
+use crate::cursor::{literal, number};
+use crate::index::Index;
+use crate::plan::{NO_SYM, NOWHERE, Place, Plan, Sym, TrieNode};
+use crate::tape::{NONE, Node, Shape, Text};
 
-/// What is wrong with a document, and at which byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    /// It isn't JSON.
-    Syntax { at: u32 },
-    /// It is nested deeper than the policy allows.
-    Depth { at: u32 },
-    /// A key that the plan touches stands twice; the node of the second one.
-    Duplicate { node: u32 },
-    /// It is no object.
-    Opaque,
+/// A walk over one text.
+pub(crate) struct Walk<'s> {
+    pub(crate) plan: &'s Plan,
+    pub(crate) text: &'s [u8],
+    pub(crate) index: &'s Index,
+    pub(crate) nodes: &'s mut Vec<Node>,
+    /// Deeper than this is a failure.
+    pub(crate) max_depth: usize,
+    /// The deepest nesting so far.
+    pub(crate) deepest: usize,
+    /// The second of two nodes with one key, if there are such.
+    pub(crate) double: u32,
 }
 
-/// A position that no document has.
-const FAIL: usize = usize::MAX;
+/// Where a value has ended, and the token behind it; or a failure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Done(u64);
 
-/// No policy allows deeper documents, and nothing that was read or written is deeper.
-const DEEPEST: usize = 256;
+impl Done {
+    const FAIL: Done = Done(u64::MAX);
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+    #[inline(always)]
+    fn new(next: usize, end: usize) -> Done {
+        Done((next as u64) << 32 | end as u64)
+    }
 
-/// A pass over one text.
-pub(crate) struct Scanner<'s> {
-    bytes: &'s [u8],
-    max_depth: usize,
-    /// For each open container, whether it is an object.
-    objects: [bool; DEEPEST + 1],
-    /// Whether the last string held an escape.
-    escaped: bool,
-    flaw: Option<Flaw>,
-    pub(crate) deepest: u32,
-    pub(crate) buffer: Buffer,
+    #[inline(always)]
+    fn next(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        self.0 as u32 as usize
+    }
 }
 
-impl<'s> Scanner<'s> {
-    pub(crate) fn new(bytes: &'s [u8], max_depth: u32) -> Scanner<'s> {
-        let max_depth = (max_depth as usize).min(DEEPEST);
-        Scanner {
-            bytes,
-            max_depth,
-            objects: [false; DEEPEST + 1],
-            escaped: false,
-            flaw: None,
-            deepest: 0,
-            buffer: Buffer::Record,
-        }
+impl Walk<'_> {
+    /// Reads the one value of the text into a node. Returns its end, or none if it isn't JSON within the limits.
+    pub(crate) fn whole(&mut self, id: u32) -> Option<usize> {
+        let trie = self.nodes.get(id as usize).map_or(NOWHERE, |node| node.trie);
+        let done = self.value(0, id, trie, 0);
+        let all = done != Done::FAIL && self.token(done.next()) == self.token(usize::MAX);
+        all.then(|| done.end())
     }
 
-    /// A pass over text that is known to be valid.
-    pub(crate) fn trusting(bytes: &'s [u8]) -> Scanner<'s> {
-        Scanner::new(bytes, DEEPEST as u32)
-    }
-
-    /// The byte at a position, or 0, which stands nowhere in JSON, beyond the end.
+    /// Where a token stands; those behind the last one stand at the end of the text.
     #[inline(always)]
-    pub(crate) fn at(&self, position: usize) -> u8 {
-        match self.bytes.get(position) {
-            Some(byte) => *byte,
-            None => 0,
+    fn token(&self, i: usize) -> usize {
+        let tokens = &self.index.tokens;
+        match tokens.get(i) {
+            Some(at) => *at as usize,
+            None => tokens.last().map_or(0, |at| *at as usize),
         }
     }
 
-    /// The next position without white space.
+    /// The first byte of a token, or whatever stands behind the text.
     #[inline(always)]
-    pub(crate) fn space(&self, mut position: usize) -> usize {
-        while matches!(self.at(position), b' ' | b'\n' | b'\r' | b'\t') {
-            position += 1;
-        }
-        position
+    fn at(&self, i: usize) -> u8 {
+        self.text.get(self.token(i)).copied().unwrap_or(0)
     }
 
-    /// Whether a text is one valid value and nothing else.
-    pub(crate) fn is_value(text: &[u8]) -> bool {
-        let mut scanner = Scanner::trusting(text);
-        let start = scanner.space(0);
-        let end = scanner.skip(start, 0);
-        end != FAIL && scanner.space(end) == text.len()
+    #[inline(always)]
+    fn node(&mut self, id: u32) -> Option<&mut Node> {
+        self.nodes.get_mut(id as usize)
     }
 
-    /// Takes the end of the document's value.
-    pub(crate) fn finish(&self, end: usize) -> Result<usize, Flaw> {
-        if end == FAIL {
-            return Err(self.flaw.unwrap_or(Flaw::Syntax { at: 0 }));
-        }
-        let rest = self.space(end);
-        if rest != self.bytes.len() {
-            return Err(Flaw::Syntax { at: rest as u32 });
-        }
-        Ok(end)
-    }
-
-    #[cold]
-    fn fail(&mut self, at: usize) -> usize {
-        self.flaw.get_or_insert(Flaw::Syntax { at: at.min(self.bytes.len()) as u32 });
-        FAIL
-    }
-
-    #[cold]
-    fn fail_with(&mut self, flaw: Flaw) -> usize {
-        self.flaw.get_or_insert(flaw);
-        FAIL
-    }
-
-    /// Reads the value of a node and looks into it as far as the plan does. Returns its end.
-    fn touched(&mut self, plan: &Plan, nodes: &mut Vec<Node>, id: u32, start: usize, depth: usize) -> usize {
-        let end = self.open(plan, nodes, id, start, depth);
-        if end != FAIL
-            && let Some(node) = nodes.get_mut(id as usize)
-        {
-            (node.value.start, node.value.end) = (start as u32, end as u32);
-            node.source = node.value;
-        }
-        end
-    }
-
-    /// Looks into the value of a node as far as the plan does. Returns its end.
-    pub(crate) fn open(&mut self, plan: &Plan, nodes: &mut Vec<Node>, id: u32, start: usize, depth: usize) -> usize {
-        let trie = nodes.get(id as usize).map_or(NONE, |node| node.trie);
-        match (self.at(start), plan.trie.get(trie as usize)) {
-            (b'{', Some(below)) if !below.is_leaf() => self.object(plan, nodes, id, below, start, depth + 1),
-            (b'{', _) => self.skip(start, depth),
-            _ if depth == 0 && self.buffer == Buffer::Record => self.fail_with(Flaw::Opaque),
-            (b'[', Some(TrieNode { star: Some(star), .. })) => self.array(plan, nodes, id, *star, start, depth + 1),
-            _ => self.skip(start, depth),
+    /// A value that the plan may look into. The node of a container is there already.
+    #[inline(always)]
+    fn value(&mut self, i: usize, id: u32, trie: Place, depth: usize) -> Done {
+        let plan = self.plan;
+        match (self.at(i), plan.trie.get(usize::from(trie))) {
+            (b'{', Some(below)) if !below.is_leaf() => self.object(i, id, below, depth + 1),
+            (b'[', Some(TrieNode { star: Some(star), .. })) => self.array(i, id, *star, depth + 1),
+            _ => self.skip(i, depth),
         }
     }
 
-    fn object(
-        &mut self,
-        plan: &Plan,
-        nodes: &mut Vec<Node>,
-        id: u32,
-        below: &TrieNode,
-        open: usize,
-        depth: usize,
-    ) -> usize {
-        if !self.enter(open, depth, true) {
-            return FAIL;
+    fn object(&mut self, open: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
+        if !self.enter(depth) {
+            return Done::FAIL;
         }
-        let (mut last_end, mut previous, mut touched, mut live) = (open + 1, NONE, NONE, 0);
-        let mut at = self.space(open + 1);
-        if self.at(at) == b'}' {
-            set_container(nodes, id, Shape::Object, last_end, live);
-            return at + 1;
-        }
-        loop {
-            let key = at;
-            if self.at(at) != b'"' {
-                return self.fail(at);
-            }
-            self.escaped = false;
-            at = self.string(at + 1);
-            if at == FAIL {
-                return FAIL;
-            }
-            let name = self.bytes.get(key + 1..at - 1).unwrap_or_default();
-            let branch = if self.escaped {
-                let raw = self.bytes.get(key..at).unwrap_or_default();
-                below.branch(&crate::json::unescaped(raw))
-            } else {
-                below.branch(name)
-            };
-            let key_end = at;
-            at = self.space(at);
-            if self.at(at) != b':' {
-                return self.fail(at);
-            }
-            at = self.space(at + 1);
-            if touched != NONE
-                && let Some(node) = nodes.get_mut(touched as usize)
-            {
-                node.following = key as u32;
-            }
-            touched = NONE;
-            let found = match (branch, below.star) {
-                (Some(branch), _) => Some((branch.symbol, branch.node)),
-                (None, star) => star.map(|star| (NONE, star)),
-            };
-            at = match found {
-                None => self.skip(at, depth),
-                Some((symbol, trie)) => {
-                    touched = nodes.len() as u32;
-                    let key_text = Text { buffer: self.buffer, start: key as u32, end: key_end as u32 };
-                    let lead = Text { buffer: self.buffer, start: last_end as u32, end: key as u32 };
-                    let value = Text { buffer: self.buffer, start: 0, end: 0 };
-                    nodes.push(Node::new(id, symbol, trie, key_text, lead, value));
-                    if symbol != NONE && self.is_double(nodes, id, symbol) {
-                        return self.fail_with(Flaw::Duplicate { node: touched });
-                    }
-                    link(nodes, id, &mut previous, touched);
-                    self.touched(plan, nodes, touched, at, depth)
+        let start = self.token(open);
+        let mut children = Children::new(start + 1);
+        let mut i = open + 1;
+        let mut seen = 0u64;
+        if self.at(i) != b'}' {
+            loop {
+                let (key, colon) = (self.token(i), i + 2);
+                if self.at(i) != b'"' || self.at(colon) != b':' {
+                    return Done::FAIL;
                 }
-            };
-            if at == FAIL {
-                return FAIL;
-            }
-            live += 1;
-            last_end = at;
-            at = self.space(at);
-            match self.at(at) {
-                b',' => at = self.space(at + 1),
-                b'}' => break,
-                _ => return self.fail(at),
+                let key_end = self.token(i + 1) + 1;
+                let branch = if self.index.slashed(key, key_end) {
+                    below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default()))
+                } else {
+                    below.branch_at(self.text, key + 1, key_end - 1)
+                };
+                let found = match branch {
+                    Some((at, branch)) => Some((at, branch.symbol, branch.node)),
+                    None => below.star.map(|star| (usize::MAX, NO_SYM, star)),
+                };
+                children.close(self, key);
+                let done = match found {
+                    None => self.skip(colon + 1, depth),
+                    Some((at, symbol, trie)) => {
+                        let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
+                        let double = seen & bit != 0
+                            || symbol != NO_SYM && bit == 0 && self.has(children.first, symbol);
+                        seen |= bit;
+                        let key = Text { start: key as u32, end: key_end as u32 };
+                        let done = self.child(&mut children, colon + 1, id, (symbol, trie), key, depth);
+                        if double {
+                            self.double = children.last;
+                            return Done::FAIL;
+                        }
+                        done
+                    }
+                };
+                if done == Done::FAIL {
+                    return done;
+                }
+                children.count += 1;
+                children.end = done.end();
+                i = done.next();
+                match self.at(i) {
+                    b',' => i += 1,
+                    b'}' => break,
+                    _ => return Done::FAIL,
+                }
             }
         }
         if below.star.is_some()
-            && let Some(node) = self.double_member(nodes, id)
+            && let Some(node) = self.double_member(children.first)
         {
-            return self.fail_with(Flaw::Duplicate { node });
+            self.double = node;
+            return Done::FAIL;
         }
-        set_container(nodes, id, Shape::Object, last_end, live);
-        at + 1
+        self.finish(id, Shape::Object, &children, i)
     }
 
-    fn array(&mut self, plan: &Plan, nodes: &mut Vec<Node>, id: u32, star: u32, open: usize, depth: usize) -> usize {
-        if !self.enter(open, depth, false) {
-            return FAIL;
+    fn array(&mut self, open: usize, id: u32, star: Place, depth: usize) -> Done {
+        if !self.enter(depth) {
+            return Done::FAIL;
         }
-        let (mut last_end, mut previous, mut live) = (open + 1, NONE, 0);
-        let mut at = self.space(open + 1);
-        if self.at(at) == b']' {
-            set_container(nodes, id, Shape::Array, last_end, live);
-            return at + 1;
-        }
-        loop {
-            if previous != NONE
-                && let Some(node) = nodes.get_mut(previous as usize)
-            {
-                node.following = at as u32;
-            }
-            let element = nodes.len() as u32;
-            let lead = Text { buffer: self.buffer, start: last_end as u32, end: at as u32 };
-            let value = Text { buffer: self.buffer, start: at as u32, end: 0 };
-            nodes.push(Node::new(id, NONE, star, Text::EMPTY, lead, value));
-            link(nodes, id, &mut previous, element);
-            at = self.touched(plan, nodes, element, at, depth);
-            if at == FAIL {
-                return FAIL;
-            }
-            live += 1;
-            last_end = at;
-            at = self.space(at);
-            match self.at(at) {
-                b',' => at = self.space(at + 1),
-                b']' => break,
-                _ => return self.fail(at),
+        let start = self.token(open);
+        let mut children = Children::new(start + 1);
+        let mut i = open + 1;
+        if self.at(i) != b']' {
+            loop {
+                children.close(self, self.token(i));
+                let done = self.child(&mut children, i, id, (NO_SYM, star), Text::EMPTY, depth);
+                if done == Done::FAIL {
+                    return done;
+                }
+                children.count += 1;
+                children.end = done.end();
+                i = done.next();
+                match self.at(i) {
+                    b',' => i += 1,
+                    b']' => break,
+                    _ => return Done::FAIL,
+                }
             }
         }
-        set_container(nodes, id, Shape::Array, last_end, live);
-        at + 1
+        self.finish(id, Shape::Array, &children, i)
+    }
+
+    /// A touched member or element: its node, and what the plan looks at below it.
+    #[inline(always)]
+    fn child(
+        &mut self,
+        children: &mut Children,
+        i: usize,
+        parent: u32,
+        (symbol, trie): (Sym, Place),
+        key: Text,
+        depth: usize,
+    ) -> Done {
+        let id = self.nodes.len() as u32;
+        let start = self.token(i) as u32;
+        self.nodes.push(Node::new(parent, symbol, trie, key, children.end as u32, start));
+        match children.last {
+            NONE => children.first = id,
+            last => {
+                if let Some(last) = self.node(last) {
+                    last.next = id;
+                }
+            }
+        }
+        (children.last, children.open) = (id, true);
+        let done = self.value(i, id, trie, depth);
+        if let Some(node) = self.node(id) {
+            node.value.end = done.end() as u32;
+            node.source = node.value;
+        }
+        done
+    }
+
+    /// Notes what a container holds.
+    #[inline(always)]
+    fn finish(&mut self, id: u32, shape: Shape, children: &Children, close: usize) -> Done {
+        let (first, last, end, count) = (children.first, children.last, children.end as u32, children.count);
+        if let Some(node) = self.node(id) {
+            (node.first, node.last, node.last_end, node.live, node.shape) = (first, last, end, count, shape);
+        }
+        Done::new(close + 1, self.token(close) + 1)
     }
 
     #[inline(always)]
-    fn enter(&mut self, at: usize, depth: usize, object: bool) -> bool {
-        if depth > self.max_depth {
-            self.fail_with(Flaw::Depth { at: at as u32 });
-            return false;
-        }
-        self.deepest = self.deepest.max(depth as u32);
-        if let Some(kind) = self.objects.get_mut(depth) {
-            *kind = object;
-        }
-        true
+    fn enter(&mut self, depth: usize) -> bool {
+        self.deepest = self.deepest.max(depth);
+        depth <= self.max_depth
     }
 
-    fn is_double(&self, nodes: &[Node], id: u32, symbol: u32) -> bool {
-        let mut at = nodes.get(id as usize).map_or(NONE, |node| node.first);
-        while let Some(node) = nodes.get(at as usize) {
+    /// Whether one of the siblings from `first` on has this symbol.
+    #[cold]
+    fn has(&self, first: u32, symbol: Sym) -> bool {
+        let mut at = first;
+        while let Some(node) = self.nodes.get(at as usize) {
             if node.symbol == symbol {
                 return true;
             }
@@ -285,11 +238,11 @@ impl<'s> Scanner<'s> {
     }
 
     /// A member of an object, all of whose members are touched, that has the key of another.
-    fn double_member(&self, nodes: &[Node], id: u32) -> Option<u32> {
+    fn double_member(&self, first: u32) -> Option<u32> {
         let mut keys = Vec::new();
-        let mut at = nodes.get(id as usize)?.first;
-        while let Some(node) = nodes.get(at as usize) {
-            let key = self.bytes.get(node.key.start as usize..node.key.end as usize).unwrap_or_default();
+        let mut at = first;
+        while let Some(node) = self.nodes.get(at as usize) {
+            let key = self.text.get(node.key.start as usize..node.key.end as usize).unwrap_or_default();
             keys.push((crate::json::unescaped(key), at));
             at = node.next;
         }
@@ -297,217 +250,105 @@ impl<'s> Scanner<'s> {
         keys.windows(2).find_map(|pair| if let [a, b] = pair { (a.0 == b.0).then_some(b.1) } else { None })
     }
 
-    /// Validates a value that nobody touches. `depth` is that of the container around it. Returns its end.
-    pub(crate) fn skip(&mut self, start: usize, depth: usize) -> usize {
-        let mut at = start;
-        let mut level = depth;
-        loop {
-            // A value starts here.
-            match self.at(at) {
-                b'"' => {
-                    at = self.string(at + 1);
-                    if at == FAIL {
-                        return FAIL;
-                    }
-                }
-                open @ (b'{' | b'[') => {
-                    level += 1;
-                    if !self.enter(at, level, open == b'{') {
-                        return FAIL;
-                    }
-                    at = self.space(at + 1);
-                    match (open, self.at(at)) {
-                        (b'{', b'}') | (b'[', b']') => {
-                            level -= 1;
-                            at += 1;
-                        }
-                        (b'{', _) => {
-                            at = self.key(at);
-                            if at == FAIL {
-                                return FAIL;
-                            }
-                            continue;
-                        }
-                        _ => continue,
-                    }
-                }
-                b'-' | b'0'..=b'9' => {
-                    at = self.number(at);
-                    if at == FAIL {
-                        return FAIL;
-                    }
-                }
-                b't' => at = self.word(at, b"true"),
-                b'f' => at = self.word(at, b"false"),
-                b'n' => at = self.word(at, b"null"),
-                _ => return self.fail(at),
-            }
-            if at == FAIL {
-                return FAIL;
-            }
-            // A value has ended.
+    /// Validates a value that nobody touches. `depth` is that of the container around it.
+    fn skip(&mut self, i: usize, depth: usize) -> Done {
+        match self.at(i) {
+            b'"' => Done::new(i + 2, self.token(i + 1) + 1),
+            b'{' => self.skip_object(i, depth + 1),
+            b'[' => self.skip_array(i, depth + 1),
+            _ => self.scalar(i),
+        }
+    }
+
+    fn skip_object(&mut self, open: usize, depth: usize) -> Done {
+        if !self.enter(depth) {
+            return Done::FAIL;
+        }
+        let mut i = open + 1;
+        if self.at(i) != b'}' {
             loop {
-                if level == depth {
-                    return at;
+                if self.at(i) != b'"' || self.at(i + 2) != b':' {
+                    return Done::FAIL;
                 }
-                at = self.space(at);
-                let object = matches!(self.objects.get(level), Some(true));
-                match self.at(at) {
-                    b',' => {
-                        at = self.space(at + 1);
-                        if object {
-                            at = self.key(at);
-                            if at == FAIL {
-                                return FAIL;
-                            }
-                        }
-                        break;
-                    }
-                    b'}' if object => at += 1,
-                    b']' if !object => at += 1,
-                    _ => return self.fail(at),
+                let done = self.skip(i + 3, depth);
+                if done == Done::FAIL {
+                    return done;
                 }
-                level -= 1;
+                i = done.next();
+                match self.at(i) {
+                    b',' => i += 1,
+                    b'}' => break,
+                    _ => return Done::FAIL,
+                }
             }
         }
+        Done::new(i + 1, self.token(i) + 1)
     }
 
-    /// A key and its colon, up to the value.
+    fn skip_array(&mut self, open: usize, depth: usize) -> Done {
+        if !self.enter(depth) {
+            return Done::FAIL;
+        }
+        let mut i = open + 1;
+        if self.at(i) != b']' {
+            loop {
+                let done = self.skip(i, depth);
+                if done == Done::FAIL {
+                    return done;
+                }
+                i = done.next();
+                match self.at(i) {
+                    b',' => i += 1,
+                    b']' => break,
+                    _ => return Done::FAIL,
+                }
+            }
+        }
+        Done::new(i + 1, self.token(i) + 1)
+    }
+
+    /// A number, `true`, `false` or `null`, up to white space or the next token.
     #[inline(always)]
-    fn key(&mut self, at: usize) -> usize {
-        if self.at(at) != b'"' {
-            return self.fail(at);
+    fn scalar(&mut self, i: usize) -> Done {
+        let start = self.token(i);
+        let end = match self.at(i) {
+            b'-' | b'0'..=b'9' => number(self.text, start),
+            _ => literal(self.text, start),
+        };
+        let Some(end) = end else { return Done::FAIL };
+        let next = self.token(i + 1);
+        // What goes on behind a scalar without being a token is no white space.
+        if end != next && !matches!(self.text.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) || end > next {
+            return Done::FAIL;
         }
-        let end = self.string(at + 1);
-        if end == FAIL {
-            return FAIL;
-        }
-        let colon = self.space(end);
-        if self.at(colon) != b':' {
-            return self.fail(colon);
-        }
-        self.space(colon + 1)
+        Done::new(i + 1, end)
+    }
+}
+
+/// The children of a container, as far as they are read.
+struct Children {
+    first: u32,
+    last: u32,
+    count: u32,
+    /// Where the last one ends, touched or not, or where the first one may start.
+    end: usize,
+    /// Whether the last one read is touched and its node doesn't know yet where the next one starts.
+    open: bool,
+}
+
+impl Children {
+    fn new(start: usize) -> Children {
+        Children { first: NONE, last: NONE, count: 0, end: start, open: false }
     }
 
-    /// From behind the opening quote to behind the closing one.
-    #[inline]
-    pub(crate) fn string(&mut self, start: usize) -> usize {
-        let mut at = start;
-        let mut high = 0u64;
-        loop {
-            if let Some(chunk) = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-                let word = u64::from_le_bytes(*chunk);
-                let (quotes, slashes) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
-                let stop = (quotes.wrapping_sub(ONES) & !quotes)
-                    | (slashes.wrapping_sub(ONES) & !slashes)
-                    | (word.wrapping_sub(ONES * 0x20) & !word);
-                let stop = stop & HIGHS;
-                if stop == 0 {
-                    high |= word;
-                    at += 8;
-                    continue;
-                }
-                // The lowest mark is exact; only marks above it may be false.
-                let offset = stop.trailing_zeros() / 8;
-                high |= word & ((1u64 << (offset * 8)) - 1);
-                at += offset as usize;
-            }
-            match self.at(at) {
-                b'"' => break,
-                b'\\' => {
-                    at = self.escape(at + 1);
-                    if at == FAIL {
-                        return FAIL;
-                    }
-                }
-                0..=0x1f => return self.fail(at),
-                byte => {
-                    high |= u64::from(byte);
-                    at += 1;
-                }
-            }
-        }
-        if high & HIGHS != 0
-            && let Err(error) = std::str::from_utf8(self.bytes.get(start..at).unwrap_or_default())
+    /// The next child starts here.
+    #[inline(always)]
+    fn close(&mut self, walk: &mut Walk<'_>, start: usize) {
+        if self.open
+            && let Some(node) = walk.node(self.last)
         {
-            return self.fail(start + error.valid_up_to());
+            node.following = start as u32;
         }
-        at + 1
-    }
-
-    /// From behind a backslash to behind the escape.
-    fn escape(&mut self, at: usize) -> usize {
-        self.escaped = true;
-        match self.at(at) {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at + 1,
-            b'u' => match self.bytes.get(at + 1..at + 5) {
-                Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => at + 5,
-                _ => self.fail(at),
-            },
-            _ => self.fail(at),
-        }
-    }
-
-    #[inline]
-    fn number(&mut self, start: usize) -> usize {
-        let mut at = start + usize::from(self.at(start) == b'-');
-        match self.at(at) {
-            b'0' => at += 1,
-            b'1'..=b'9' => at = self.digits(at),
-            _ => return self.fail(at),
-        }
-        if self.at(at) == b'.' {
-            let end = self.digits(at + 1);
-            if end == at + 1 {
-                return self.fail(end);
-            }
-            at = end;
-        }
-        if matches!(self.at(at), b'e' | b'E') {
-            let sign = usize::from(matches!(self.at(at + 1), b'+' | b'-'));
-            let end = self.digits(at + 1 + sign);
-            if end == at + 1 + sign {
-                return self.fail(end);
-            }
-            at = end;
-        }
-        at
-    }
-
-    #[inline(always)]
-    fn digits(&self, mut at: usize) -> usize {
-        while self.at(at).is_ascii_digit() {
-            at += 1;
-        }
-        at
-    }
-
-    fn word(&mut self, at: usize, word: &[u8]) -> usize {
-        match self.bytes.get(at..at + word.len()) {
-            Some(found) if found == word => at + word.len(),
-            _ => self.fail(at),
-        }
-    }
-}
-
-/// Appends a node to its parent's children.
-fn link(nodes: &mut [Node], parent: u32, previous: &mut u32, id: u32) {
-    match nodes.get_mut(*previous as usize) {
-        Some(node) => node.next = id,
-        None => {
-            if let Some(node) = nodes.get_mut(parent as usize) {
-                node.first = id;
-            }
-        }
-    }
-    *previous = id;
-    if let Some(node) = nodes.get_mut(parent as usize) {
-        node.last = id;
-    }
-}
-
-fn set_container(nodes: &mut [Node], id: u32, shape: Shape, last_end: usize, live: u32) {
-    if let Some(node) = nodes.get_mut(id as usize) {
-        (node.shape, node.last_end, node.live) = (shape, last_end as u32, live);
+        self.open = false;
     }
 }

@@ -1,20 +1,14 @@
 //! Tape to bytes: the target is the source with a few places written anew and long runs copied between them.
 
-use crate::plan::{NONE, Plan};
-use crate::tape::{Buffer, Origin, Shape, Tape};
+use crate::plan::{Plan, Sym};
+use crate::tape::{NONE, Origin, Shape, State, Tape, Text};
 
 /// Writes the value of a node as the ops have left it.
-pub(crate) fn splice(plan: &Plan, tape: &Tape, record: &[u8], id: u32, out: &mut Vec<u8>) {
+pub(crate) fn splice(plan: &Plan, tape: &Tape, id: u32, out: &mut Vec<u8>) {
     let node = tape.node(id);
-    if !node.dirty || node.shape == Shape::Opaque {
-        out.extend_from_slice(tape.text(record, node.value));
-        return;
+    if !node.is_rewritten() {
+        return tape.copy(node.value.start, node.value.end, out);
     }
-    let source = match node.value.buffer {
-        Buffer::Record => record,
-        Buffer::Scratch => &tape.scratch,
-    };
-    let run = |from: u32, to: u32| source.get(from as usize..to as usize).unwrap_or_default();
     let mut written = node.value.start;
     let mut at = node.first;
     while at != NONE {
@@ -22,45 +16,53 @@ pub(crate) fn splice(plan: &Plan, tape: &Tape, record: &[u8], id: u32, out: &mut
         if child.origin == Origin::Appended {
             break;
         }
-        if child.gone {
-            let last = last_gone(tape, at);
-            let end = tape.node(last);
-            if end.following == 0 {
-                out.extend_from_slice(run(written, child.lead.start));
-                written = node.last_end;
-            } else {
-                out.extend_from_slice(run(written, child.start()));
-                written = end.following;
+        match child.state {
+            State::Clean => {}
+            State::Gone => {
+                let last = last_gone(tape, at);
+                let end = tape.node(last);
+                if end.following == 0 {
+                    tape.copy(written, child.before, out);
+                    written = node.last_end;
+                } else {
+                    tape.copy(written, child.start(), out);
+                    written = end.following;
+                }
+                at = end.next;
+                continue;
             }
-            at = end.next;
-            continue;
-        }
-        if child.dirty {
-            if child.renamed {
-                out.extend_from_slice(run(written, child.key.start));
-                out.extend_from_slice(quoted(plan, child.symbol));
-                written = child.key.end;
+            State::Dirty => {
+                if child.renamed {
+                    tape.copy(written, child.key.start, out);
+                    let quoted = quoted(plan, child.symbol);
+                    tape.copy(quoted.start, quoted.end, out);
+                    written = child.key.end;
+                }
+                if child.value != child.source || child.shape != Shape::Opaque {
+                    tape.copy(written, child.source.start, out);
+                    splice(plan, tape, at, out);
+                    written = child.source.end;
+                }
             }
-            out.extend_from_slice(run(written, child.source.start));
-            splice(plan, tape, record, at, out);
-            written = child.source.end;
         }
         at = child.next;
     }
-    out.extend_from_slice(run(written, node.last_end));
+    tape.copy(written, node.last_end, out);
     while at != NONE {
         let child = tape.node(at);
-        if !child.gone {
-            out.extend_from_slice(tape.text(record, child.lead));
+        if !child.is_gone() {
+            let lead = child.lead();
+            tape.copy(lead.start, lead.end, out);
             if node.shape == Shape::Object {
-                out.extend_from_slice(quoted(plan, child.symbol));
-                out.push(b':');
+                let quoted = quoted(plan, child.symbol);
+                tape.copy(quoted.start, quoted.end, out);
+                tape.copy(Text::COLON.start, Text::COLON.end, out);
             }
-            splice(plan, tape, record, at, out);
+            splice(plan, tape, at, out);
         }
         at = child.next;
     }
-    out.extend_from_slice(run(node.last_end, node.value.end));
+    tape.copy(node.last_end, node.value.end, out);
 }
 
 /// The last of the members that are gone without a gap from this one on.
@@ -73,13 +75,13 @@ fn last_gone(tape: &Tape, first: u32) -> u32 {
             return last;
         }
         let other = tape.node(next);
-        if other.origin == Origin::Appended || !other.gone || other.start() != node.following {
+        if other.origin == Origin::Appended || !other.is_gone() || other.start() != node.following {
             return last;
         }
         last = next;
     }
 }
 
-fn quoted(plan: &Plan, symbol: u32) -> &[u8] {
-    plan.symbols.get(symbol as usize).map(|symbol| symbol.quoted.as_bytes()).unwrap_or_default()
+fn quoted(plan: &Plan, symbol: Sym) -> Text {
+    plan.symbols.get(usize::from(symbol)).map_or(Text::EMPTY, |symbol| symbol.quoted)
 }

@@ -4,15 +4,21 @@
 //! the tape, and their bytes are copied by `splice` as parts of longer runs. What is thrown away: everything between
 //! the touched places but its position. Costs: one node for each touched member that is there.
 
-use crate::plan::{NONE, Plan, ROOT, Sym, TrieNode};
-use crate::scan::{Flaw, Scanner};
+use crate::cursor::{Cursor, DEEPEST, Flaw};
+use crate::index::{BLOCK, Index};
+use crate::plan::{NO_SYM, NOWHERE, Place, Plan, ROOT, Sym, TrieNode};
+use crate::scan::Walk;
+use crate::splice::splice;
 
 /// The tape of one record. Buffers are reused from record to record.
-#[derive(Default)]
 pub(crate) struct Tape {
     pub(crate) nodes: Vec<Node>,
-    /// Text that no record holds: values that ops write or that the carry gives back.
-    pub(crate) scratch: Vec<u8>,
+    /// The plan's constants, the record, and behind it whatever ops write or the carry gives back: places in all of it
+    /// are plain numbers, and a text is never moved.
+    text: Vec<u8>,
+    index: Index,
+    /// Where the record starts and ends in the text.
+    record: Text,
     /// The deepest nesting of the record.
     pub(crate) deepest: u32,
 }
@@ -20,62 +26,59 @@ pub(crate) struct Tape {
 /// The root of every tape.
 pub(crate) const DOCUMENT: u32 = 0;
 
-/// A piece of text in the record or in the scratch buffer.
+/// No node.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A piece of the tape's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Text {
-    pub(crate) buffer: Buffer,
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
 
-/// Where a text stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Buffer {
-    Record,
-    Scratch,
-}
-
 impl Text {
-    pub(crate) const EMPTY: Text = Text { buffer: Buffer::Scratch, start: 0, end: 0 };
-    const COMMA: Text = Text { buffer: Buffer::Scratch, start: 0, end: 1 };
-    const OBJECT: Text = Text { buffer: Buffer::Scratch, start: 1, end: 3 };
-    /// What the scratch buffer starts with.
-    const CONSTANTS: &[u8] = b",{}";
+    pub(crate) const EMPTY: Text = Text { start: 0, end: 0 };
+    const COMMA: Text = Text { start: 0, end: 1 };
+    pub(crate) const COLON: Text = Text { start: 1, end: 2 };
+    const OBJECT: Text = Text { start: 2, end: 4 };
+    /// What every tape's text starts with.
+    pub(crate) const CONSTANTS: &[u8] = b",:{}";
 }
 
-/// One touched place.
+/// One touched place. At 64 bytes it is written and copied without a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) parent: u32,
     pub(crate) next: u32,
     pub(crate) first: u32,
     pub(crate) last: u32,
-    /// The member's key, or none for elements and for members that only a `*` found.
-    pub(crate) symbol: Sym,
-    /// What the plan knows below this place.
-    pub(crate) trie: u32,
     /// The key as written, with quotes; empty for elements.
     pub(crate) key: Text,
     /// The value; what its touched members say differs where it is dirty.
     pub(crate) value: Text,
-    /// Where a value stands in its parent's text, whatever it is now.
+    /// Of a member of its parent's text, where the value stands there, whatever it is now; of an appended one, what is
+    /// written before it.
     pub(crate) source: Text,
-    /// What is written between the member before and this one.
-    pub(crate) lead: Text,
-    /// Where the next member of the source starts, or 0 for its last one.
+    /// Where the member before ends in its parent's text, touched or not, or the parent's opening bracket.
+    pub(crate) before: u32,
+    /// Where the next member of the parent's text starts, or 0 for its last one.
     pub(crate) following: u32,
     /// Of an opened container: where its last member ends.
     pub(crate) last_end: u32,
     /// Of an opened container: how many members it has, touched or not.
     pub(crate) live: u32,
+    /// The member's key, or none for elements and for members that only a `*` found.
+    pub(crate) symbol: Sym,
+    /// What the plan knows below this place.
+    pub(crate) trie: Place,
     pub(crate) shape: Shape,
     pub(crate) origin: Origin,
-    /// Whether it is gone from here, or anything in it is changed.
-    pub(crate) gone: bool,
-    pub(crate) dirty: bool,
+    pub(crate) state: State,
     /// Whether the key is written from the symbol.
     pub(crate) renamed: bool,
 }
+
+const _: () = assert!(size_of::<Node>() == 64);
 
 /// What a node's value is, as far as the tape knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,53 +98,131 @@ pub(crate) enum Origin {
     Appended,
 }
 
+/// What has happened to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing.
+    Clean,
+    /// It, or anything in it, is changed.
+    Dirty,
+    /// It is gone from here.
+    Gone,
+}
+
 impl Node {
-    pub(crate) fn new(parent: u32, symbol: Sym, trie: u32, key: Text, lead: Text, value: Text) -> Node {
+    /// A member of its parent's text, whose value starts here and ends nobody knows where.
+    #[inline(always)]
+    pub(crate) fn new(parent: u32, symbol: Sym, trie: Place, key: Text, before: u32, start: u32) -> Node {
+        let value = Text { start, end: start };
         Node {
             parent,
             next: NONE,
             first: NONE,
             last: NONE,
-            symbol,
-            trie,
             key,
             value,
             source: value,
-            lead,
+            before,
             following: 0,
             last_end: 0,
             live: 0,
+            symbol,
+            trie,
             shape: Shape::Opaque,
             origin: Origin::Source,
-            gone: false,
-            dirty: false,
+            state: State::Clean,
             renamed: false,
         }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state == State::Gone
+    }
+
+    /// Whether what is written is not what stands in the text.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        self.state != State::Clean && self.shape != Shape::Opaque
     }
 
     /// Where the member starts in its parent's text.
     pub(crate) fn start(&self) -> u32 {
         if self.key == Text::EMPTY { self.source.start } else { self.key.start }
     }
+
+    /// What is written between the member before and this one.
+    pub(crate) fn lead(&self) -> Text {
+        match self.origin {
+            Origin::Source => Text { start: self.before, end: self.start() },
+            Origin::Appended => self.source,
+        }
+    }
 }
 
 impl Tape {
+    /// A tape for records of this plan.
+    pub(crate) fn new(plan: &Plan) -> Tape {
+        let text = plan.constants.clone();
+        Tape { nodes: Vec::new(), text, index: Index::default(), record: Text::EMPTY, deepest: 0 }
+    }
+
     /// Reads a record: validates all of it and keeps the places of the plan.
     pub(crate) fn read(&mut self, plan: &Plan, record: &[u8]) -> Result<(), Flaw> {
         self.nodes.clear();
-        self.scratch.clear();
-        self.scratch.extend_from_slice(Text::CONSTANTS);
-        let mut scanner = Scanner::new(record, plan.policy.max_depth);
-        let start = scanner.space(0);
-        let text = Text { buffer: Buffer::Record, start: start as u32, end: 0 };
-        self.nodes.push(Node::new(NONE, NONE, ROOT, Text::EMPTY, Text::EMPTY, text));
-        let end = scanner.open(plan, &mut self.nodes, DOCUMENT, start, 0);
-        let end = scanner.finish(end)?;
-        self.deepest = scanner.deepest;
-        if let Some(node) = self.nodes.get_mut(DOCUMENT as usize) {
-            node.value.end = end as u32;
+        self.text.truncate(plan.constants.len());
+        let start = self.text.len();
+        self.text.extend_from_slice(record);
+        let end = self.text.len();
+        self.text.extend_from_slice(&[b' '; BLOCK]);
+        self.record = Text { start: start as u32, end: end as u32 };
+        let first = start + record.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        if self.text.get(first) != Some(&b'{') {
+            return Err(Flaw::Opaque);
         }
-        Ok(())
+        self.nodes.push(Node::new(NONE, NO_SYM, ROOT, Text::EMPTY, 0, first as u32));
+        let max_depth = (plan.policy.max_depth as usize).min(DEEPEST);
+        if !self.index.read(&self.text, start, end) {
+            return Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 }));
+        }
+        let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
+        let mut walk = Walk { plan, text, index, nodes, max_depth, deepest: 0, double: NONE };
+        let done = walk.whole(DOCUMENT);
+        self.deepest = walk.deepest as u32;
+        match (done, walk.double) {
+            (Some(end), _) => {
+                self.node_mut(DOCUMENT).value.end = end as u32;
+                Ok(())
+            }
+            (None, NONE) => Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 })),
+            (None, node) => Err(Flaw::Duplicate { node }),
+        }
+    }
+
+    /// Appends all that is written for the record: what stands around its value, and the value as the ops have left it.
+    pub(crate) fn write(&self, plan: &Plan, out: &mut Vec<u8>) {
+        let value = self.node(DOCUMENT).value;
+        self.copy(self.record.start, value.start, out);
+        splice(plan, self, DOCUMENT, out);
+        self.copy(value.end, self.record.end, out);
+    }
+
+    /// Appends a piece of the text. Short ones are copied in place: `memory.copy` is a call out of the sandbox.
+    #[inline(always)]
+    pub(crate) fn copy(&self, start: u32, end: u32, out: &mut Vec<u8>) {
+        const LANE: usize = 16;
+        let (start, end) = (start as usize, end as usize);
+        if end - start > 4 * LANE || end + LANE > self.text.len() {
+            out.extend_from_slice(self.text.get(start..end).unwrap_or_default());
+            return;
+        }
+        let length = out.len() + (end - start);
+        let mut at = start;
+        while at < end {
+            if let Some(lane) = self.text.get(at..).and_then(<[u8]>::first_chunk::<LANE>) {
+                out.extend_from_slice(lane);
+            }
+            at += LANE;
+        }
+        out.truncate(length);
     }
 
     pub(crate) fn node(&self, id: u32) -> &Node {
@@ -154,12 +235,9 @@ impl Tape {
         &mut self.nodes[id as usize]
     }
 
-    pub(crate) fn text<'t>(&'t self, record: &'t [u8], text: Text) -> &'t [u8] {
-        let buffer = match text.buffer {
-            Buffer::Record => record,
-            Buffer::Scratch => &self.scratch,
-        };
-        buffer.get(text.start as usize..text.end as usize).unwrap_or_default()
+    #[inline(always)]
+    pub(crate) fn text(&self, text: Text) -> &[u8] {
+        self.text.get(text.start as usize..text.end as usize).unwrap_or_default()
     }
 
     /// The live member of an object with this key.
@@ -171,7 +249,7 @@ impl Tape {
         let mut at = node.first;
         while at != NONE {
             let child = self.node(at);
-            if child.symbol == symbol && !child.gone {
+            if child.symbol == symbol && !child.is_gone() {
                 return Some(at);
             }
             at = child.next;
@@ -192,7 +270,7 @@ impl Tape {
                 let id = at;
                 let node = self.node(id);
                 at = node.next;
-                if !node.gone {
+                if !node.is_gone() {
                     return Some(id);
                 }
             }
@@ -200,11 +278,11 @@ impl Tape {
         })
     }
 
-    /// Adds text to the scratch buffer.
+    /// Adds to the text what no record holds.
     pub(crate) fn keep(&mut self, text: &[u8]) -> Text {
-        let start = self.scratch.len() as u32;
-        self.scratch.extend_from_slice(text);
-        Text { buffer: Buffer::Scratch, start, end: self.scratch.len() as u32 }
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        Text { start, end: self.text.len() as u32 }
     }
 
     /// Marks a node and all above it as changed.
@@ -212,10 +290,10 @@ impl Tape {
         let mut at = id;
         while at != NONE {
             let node = self.node_mut(at);
-            if node.dirty {
+            if node.state != State::Clean {
                 break;
             }
-            node.dirty = true;
+            node.state = State::Dirty;
             at = node.parent;
         }
     }
@@ -265,21 +343,22 @@ impl Tape {
     }
 
     fn append(&mut self, plan: &Plan, parent: u32, symbol: Sym, value: Text) -> u32 {
-        let trie = plan.trie.get(self.node(parent).trie as usize).and_then(|node| node.below(symbol)).unwrap_or(NONE);
-        let lead = if self.node(parent).live == 0 { Text::EMPTY } else { Text::COMMA };
-        let mut node = Node::new(parent, symbol, trie, Text::EMPTY, lead, value);
-        (node.origin, node.renamed, node.dirty) = (Origin::Appended, true, true);
         let id = self.nodes.len() as u32;
+        let into = self.node(parent);
+        let trie = plan.trie.get(usize::from(into.trie)).and_then(|node| node.below(symbol)).unwrap_or(NOWHERE);
+        let lead = if into.live == 0 { Text::EMPTY } else { Text::COMMA };
+        let last = into.last;
+        let mut node = Node::new(parent, symbol, trie, Text::EMPTY, 0, 0);
+        (node.value, node.source, node.origin) = (value, lead, Origin::Appended);
+        (node.renamed, node.state) = (true, State::Dirty);
         self.nodes.push(node);
-        let last = self.node(parent).last;
         match last {
             NONE => self.node_mut(parent).first = id,
             last => self.node_mut(last).next = id,
         }
-        let parent = self.node_mut(parent);
-        parent.last = id;
-        parent.live += 1;
-        let parent = self.node(id).parent;
+        let into = self.node_mut(parent);
+        into.last = id;
+        into.live += 1;
         self.touch(parent);
         id
     }
@@ -289,11 +368,11 @@ impl Tape {
         let heir = self.heir(id);
         if let Some(heir) = heir {
             let lead = self.effective_lead(id);
-            self.node_mut(heir).lead = lead;
+            self.node_mut(heir).source = lead;
         }
         self.touch(id);
         let node = self.node_mut(id);
-        node.gone = true;
+        node.state = State::Gone;
         let parent = node.parent;
         self.node_mut(parent).live -= 1;
     }
@@ -310,14 +389,14 @@ impl Tape {
                     let adjacent = next != NONE
                         && self.node(next).origin == Origin::Source
                         && self.node(next).start() == node.following;
-                    if !adjacent || !self.node(next).gone {
+                    if !adjacent || !self.node(next).is_gone() {
                         return None;
                     }
                     at = next;
                 }
                 Origin::Source | Origin::Appended => {
                     let mut next = node.next;
-                    while next != NONE && self.node(next).gone {
+                    while next != NONE && self.node(next).is_gone() {
                         next = self.node(next).next;
                     }
                     return (next != NONE).then_some(next);
@@ -330,34 +409,35 @@ impl Tape {
     fn effective_lead(&self, id: u32) -> Text {
         let node = self.node(id);
         if node.origin == Origin::Appended {
-            return node.lead;
+            return node.lead();
         }
         let mut lead = None;
         let mut at = self.node(node.parent).first;
         let mut expected = 0;
         while at != NONE && at != id {
             let other = self.node(at);
-            if !other.gone || other.following == 0 {
+            if !other.is_gone() || other.following == 0 {
                 lead = None;
             } else if lead.is_none() || other.start() != expected {
-                lead = Some(other.lead);
+                lead = Some(other.lead());
             }
             expected = other.following;
             at = other.next;
         }
-        lead.filter(|_| node.start() == expected).unwrap_or(node.lead)
+        lead.filter(|_| node.start() == expected).unwrap_or(node.lead())
     }
 
     /// Looks into a value as far as the plan does. The text is valid JSON.
     fn open(&mut self, plan: &Plan, id: u32) {
-        let node = self.node(id);
-        let value = node.value;
-        let leaf = plan.trie.get(node.trie as usize).is_none_or(TrieNode::is_leaf);
-        if leaf || value.buffer == Buffer::Record {
+        let Text { start, end } = self.node(id).value;
+        let leaf = plan.trie.get(usize::from(self.node(id).trie)).is_none_or(TrieNode::is_leaf);
+        if leaf || !matches!(self.text.get(start as usize), Some(b'{' | b'[')) {
             return;
         }
-        let mut scanner = Scanner::trusting(&self.scratch);
-        scanner.buffer = Buffer::Scratch;
-        scanner.open(plan, &mut self.nodes, id, value.start as usize, 0);
+        self.text.extend_from_slice(&[b' '; BLOCK]);
+        self.index.read(&self.text, start as usize, end as usize);
+        let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
+        let mut walk = Walk { plan, text, index, nodes, max_depth: DEEPEST, deepest: 0, double: NONE };
+        walk.whole(id);
     }
 }

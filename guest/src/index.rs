@@ -1,0 +1,215 @@
+//! Bytes to positions: where the tokens of a text stand, found 64 bytes at a time.
+//!
+//! The first stage of simdjson (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", 2019): masks of a block's
+//! quotes, backslashes, structural bytes and white space, of which a few operations on 64 bits make the mask of its
+//! tokens. Unlike there, both quotes of a string are tokens, so that a string is skipped without looking at it; and
+//! what can be wrong within strings (control characters, escapes, UTF-8) is found here, once and for all.
+//! What is thrown away: everything but positions. Costs: four bytes a token, and a bit a byte for the backslashes.
+
+use wide::u8x16;
+
+/// The tokens of one text. Buffers are reused from text to text.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// Where each of `{}[]:,` stands, each quote, and the first byte of each number and literal. The last ones stand
+    /// behind the text, so that a few tokens can be looked at ahead.
+    pub(crate) tokens: Vec<u32>,
+    /// A bit for each byte that is a backslash.
+    slashes: Vec<u64>,
+    /// Where the text starts.
+    start: usize,
+}
+
+/// How far a block reaches, and so how many bytes behind a text must be there to be read.
+pub(crate) const BLOCK: usize = 64;
+
+/// How many tokens stand behind a text.
+const AHEAD: usize = 4;
+
+/// Within one block, a bit for each byte.
+struct Masks {
+    quotes: u64,
+    slashes: u64,
+    structure: u64,
+    /// White space, and all control characters.
+    blanks: u64,
+    /// Control characters, white space among them.
+    controls: u64,
+    /// Beyond ASCII.
+    high: u64,
+}
+
+impl Index {
+    /// Reads what stands from `start` to `end`, behind which [`BLOCK`] more bytes of whatever stand. False if strings
+    /// are not as RFC 8259 has them.
+    pub(crate) fn read(&mut self, text: &[u8], start: usize, end: usize) -> bool {
+        self.tokens.clear();
+        self.slashes.clear();
+        self.start = start;
+        let (mut escaping, mut within, mut after_scalar) = (0u64, 0u64, 0u64);
+        let mut high_from = usize::MAX;
+        let mut at = start;
+        while at < end {
+            let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) else { return false };
+            let mut masks = Masks::of(block);
+            if end - at < BLOCK {
+                masks.cut(end - at);
+            }
+            let escaped = if masks.slashes | escaping == 0 { 0 } else { masks.escaped(&mut escaping) };
+            let quotes = masks.quotes & !escaped;
+            let inside = prefix_xor(quotes) ^ within;
+            within = ((inside as i64) >> 63) as u64;
+            if masks.controls != 0 && masks.controls & (inside | !white(block)) != 0 {
+                return false;
+            }
+            if escaped & inside != 0 && !escapes_are_sound(text, at, escaped & inside) {
+                return false;
+            }
+            let scalar = !(masks.structure | masks.blanks | inside | quotes);
+            let starts = scalar & !(scalar << 1 | after_scalar);
+            after_scalar = scalar >> 63;
+            self.slashes.push(masks.slashes);
+            self.note(at as u32, (masks.structure & !inside) | quotes | starts);
+            // A character never begins in a block without high bytes, nor ends in one.
+            if masks.high != 0 {
+                high_from = high_from.min(at);
+            } else if high_from != usize::MAX {
+                if std::str::from_utf8(text.get(high_from..at).unwrap_or_default()).is_err() {
+                    return false;
+                }
+                high_from = usize::MAX;
+            }
+            at += BLOCK;
+        }
+        let rest = text.get(high_from.min(end)..end).unwrap_or_default();
+        self.tokens.extend_from_slice(&[end as u32; AHEAD]);
+        within == 0 && std::str::from_utf8(rest).is_ok()
+    }
+
+    /// Whether a backslash stands between two places of one string.
+    #[inline(always)]
+    pub(crate) fn slashed(&self, from: usize, to: usize) -> bool {
+        let (from, to) = (from - self.start, to - self.start);
+        let (first, last) = (from / BLOCK, to / BLOCK);
+        let mask = |block: usize| self.slashes.get(block).copied().unwrap_or(0);
+        let head = mask(first) >> (from % BLOCK);
+        if first == last {
+            return head & ((1 << (to - from)) - 1) != 0;
+        }
+        let tail = mask(last) & ((1 << (to % BLOCK)) - 1);
+        head | tail != 0 || (first + 1..last).any(|block| mask(block) != 0)
+    }
+
+    /// Appends the position of each bit.
+    #[inline(always)]
+    fn note(&mut self, at: u32, mut bits: u64) {
+        let count = bits.count_ones() as usize;
+        let length = self.tokens.len();
+        // Eight at a time without a branch for each: what is too many is cut off again.
+        let mut left = count;
+        loop {
+            let mut eight = [0; 8];
+            for position in &mut eight {
+                *position = at.wrapping_add(bits.trailing_zeros());
+                bits &= bits.wrapping_sub(1);
+            }
+            self.tokens.extend_from_slice(&eight);
+            if left <= 8 {
+                break;
+            }
+            left -= 8;
+        }
+        self.tokens.truncate(length + count);
+    }
+}
+
+impl Masks {
+    #[inline(always)]
+    fn of(block: &[u8; BLOCK]) -> Masks {
+        let mut masks = Masks { quotes: 0, slashes: 0, structure: 0, blanks: 0, controls: 0, high: 0 };
+        let (lanes, _) = block.as_chunks::<16>();
+        for (lane, bytes) in lanes.iter().enumerate() {
+            let bytes = u8x16::new(*bytes);
+            let bits = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * lane);
+            let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+            let at_most = |byte: u8| bytes.min(u8x16::splat(byte)).simd_eq(bytes);
+            // A brace and a bracket differ in one bit.
+            let folded = bytes | u8x16::splat(0x20);
+            let bracket = |byte: u8| folded.simd_eq(u8x16::splat(byte));
+            masks.quotes |= bits(is(b'"'));
+            masks.slashes |= bits(is(b'\\'));
+            masks.structure |= bits(bracket(b'{') | bracket(b'}') | is(b':') | is(b','));
+            masks.blanks |= bits(at_most(b' '));
+            masks.controls |= bits(at_most(0x1f));
+            masks.high |= bits(bytes);
+        }
+        masks
+    }
+
+    /// Forgets what stands behind the first bytes.
+    #[cold]
+    fn cut(&mut self, length: usize) {
+        let kept = (1 << length) - 1;
+        self.quotes &= kept;
+        self.slashes &= kept;
+        self.structure &= kept;
+        self.blanks |= !kept;
+        self.controls &= kept;
+        self.high &= kept;
+    }
+
+    /// The bytes that a backslash before them escapes. `escaping` is 1 if the last byte of the block before does so.
+    #[inline(always)]
+    fn escaped(&self, escaping: &mut u64) -> u64 {
+        const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+        let potential = self.slashes & !*escaping;
+        let maybe = potential << 1;
+        // Subtracting carries through each run of backslashes: every second one escapes.
+        let codes = (maybe | ODD).wrapping_sub(potential) ^ ODD;
+        let escaped = codes ^ (self.slashes | *escaping);
+        *escaping = (codes & self.slashes) >> 63;
+        escaped
+    }
+}
+
+/// For each bit the parity of the bits up to it.
+#[inline(always)]
+fn prefix_xor(mut bits: u64) -> u64 {
+    bits ^= bits << 1;
+    bits ^= bits << 2;
+    bits ^= bits << 4;
+    bits ^= bits << 8;
+    bits ^= bits << 16;
+    bits ^ (bits << 32)
+}
+
+/// The white space of a block.
+#[inline(never)]
+fn white(block: &[u8; BLOCK]) -> u64 {
+    let (lanes, _) = block.as_chunks::<16>();
+    lanes.iter().enumerate().fold(0, |mask, (lane, bytes)| {
+        let bytes = u8x16::new(*bytes);
+        let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+        let white = is(b' ') | is(b'\n') | is(b'\r') | is(b'\t');
+        mask | u64::from(white.to_bitmask()) << (16 * lane)
+    })
+}
+
+/// Whether the escaped bytes of a block make escapes that there are.
+fn escapes_are_sound(text: &[u8], at: usize, mut escaped: u64) -> bool {
+    while escaped != 0 {
+        let position = at + escaped.trailing_zeros() as usize;
+        match text.get(position) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {}
+            Some(b'u') => {
+                let digits = text.get(position + 1..).and_then(<[u8]>::first_chunk::<4>);
+                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+        escaped &= escaped - 1;
+    }
+    true
+}
