@@ -6,8 +6,8 @@
 
 use serde::Deserialize;
 
-use crate::json;
 use crate::cursor::Cursor;
+use crate::json;
 
 /// The format that is written and read.
 const FORMAT: u32 = 1;

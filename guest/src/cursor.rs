@@ -236,7 +236,7 @@ pub(crate) fn number(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// The end of the digits that start here: eight bytes at a time where so many are left.
 #[inline(always)]
-fn digits(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn digits(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*chunk);
         // A byte is a digit if its high half is 3 and stays so after 6 is added.

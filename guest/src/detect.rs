@@ -24,9 +24,9 @@ fn recognises(version: &Recognised, tape: &Tape) -> bool {
     let marked = match &version.marker {
         None => true,
         Some((path, None)) => there(path).is_none(),
-        Some((path, Some(value))) => there(path).is_some_and(|node| {
-            json::equal(tape.text(tape.node(node).value), value.as_bytes())
-        }),
+        Some((path, Some(value))) => {
+            there(path).is_some_and(|node| json::equal(tape.text(tape.node(node).value), value.as_bytes()))
+        }
     };
     marked
         && version.has.iter().all(|path| there(path).is_some())

@@ -24,7 +24,7 @@ pub(crate) struct Index {
 pub(crate) const BLOCK: usize = 64;
 
 /// How many tokens stand behind a text.
-const AHEAD: usize = 4;
+pub(crate) const AHEAD: usize = 4;
 
 /// Within one block, a bit for each byte.
 struct Masks {

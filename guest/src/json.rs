@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use crate::number::Decimal;
 use crate::cursor::Cursor;
+use crate::number::Decimal;
 
 /// The six kinds of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

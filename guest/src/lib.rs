@@ -16,12 +16,12 @@
 mod carry;
 mod check;
 mod detect;
+mod index;
 mod judge;
 mod op;
 mod pack;
 mod plan;
 mod run;
-mod index;
 mod scan;
 mod splice;
 mod tape;

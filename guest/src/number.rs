@@ -2,7 +2,9 @@
 
 use num_bigint::{BigInt, Sign};
 
+use crate::cursor::digits;
 use crate::op::Direction;
+use crate::tape::append;
 
 /// Numbers that would need more digits than this are refused instead of computed: `1e99999999` is ten bytes long.
 const MAX_DIGITS: i64 = 4096;
@@ -169,7 +171,7 @@ impl Scale {
     /// Scales a positive integer by a power of ten, as most records have it: adds zeros or cuts digits off. Writes
     /// into a buffer; whether that was the way.
     pub(crate) fn by_zeros(&self, direction: Direction, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let plain = text.len() <= 18 && text.first() > Some(&b'0') && text.iter().all(u8::is_ascii_digit);
+        let plain = text.len() <= 18 && text.first() > Some(&b'0') && digits(text, 0) == text.len();
         let Some(zeros) = self.zeros.filter(|_| plain) else { return false };
         let whole = match (direction, self.rounding) {
             (Direction::Up, _) => text,
@@ -179,9 +181,9 @@ impl Scale {
             (Direction::Down, Rounding::Ceil | Rounding::Nearest) => return false,
         };
         out.clear();
-        out.extend_from_slice(whole);
+        append(out, whole);
         if direction == Direction::Up {
-            out.resize(text.len() + zeros, b'0');
+            (0..zeros).for_each(|_| out.push(b'0'));
         }
         true
     }

@@ -23,6 +23,14 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
+    /// What this direction starts from, and what it leads to.
+    pub(crate) fn sides<'s, T: ?Sized>(self, lower: &'s T, upper: &'s T) -> (&'s T, &'s T) {
+        match self {
+            Direction::Up => (lower, upper),
+            Direction::Down => (upper, lower),
+        }
+    }
+
     pub(crate) fn opposite(self) -> Direction {
         match self {
             Direction::Up => Direction::Down,
@@ -290,6 +298,21 @@ impl Edit {
                 Put::Written
             }
         })
+    }
+
+    /// What [`Edit::write`] leaves, if it is sure without a look that the other direction makes the input of it again.
+    #[inline]
+    pub(crate) fn quick(&self, direction: Direction, found: Option<&[u8]>, out: &mut Vec<u8>) -> Option<Put<'_>> {
+        match (self, direction, found) {
+            (Edit::Add { value }, Direction::Up, None) => Some(Put::Text(value)),
+            (Edit::Scale(scale), Direction::Up, Some(text)) => {
+                scale.by_zeros(direction, text, out).then_some(Put::Written)
+            }
+            (Edit::Scale(_) | Edit::Time { .. }, _, None) => Some(Put::Absent),
+            (Edit::Stamp { lower: None, upper: Some(value) }, Direction::Up, None) => Some(Put::Text(value)),
+            (Edit::Stamp { lower: Some(value), upper: None }, Direction::Down, None) => Some(Put::Text(value)),
+            _ => None,
+        }
     }
 
     /// What becomes of a parent that the edit empties.

@@ -66,8 +66,8 @@ pub(crate) struct Plan {
 /// A member key.
 pub(crate) struct Symbol {
     pub(crate) name: String,
-    /// As JSON text, among the constants.
-    pub(crate) quoted: Text,
+    /// Where `,"name":` stands among the constants.
+    pub(crate) text: Text,
 }
 
 /// The places below one place.
@@ -375,9 +375,9 @@ impl Builder {
         let known = self.symbols.iter().position(|symbol| symbol.name == name);
         known.unwrap_or_else(|| {
             let start = self.constants.len() as u32;
-            self.constants.extend_from_slice(json::quoted(name).as_bytes());
-            let quoted = Text { start, end: self.constants.len() as u32 };
-            self.symbols.push(Symbol { name: name.to_owned(), quoted });
+            self.constants.extend_from_slice(format!(",{}:", json::quoted(name)).as_bytes());
+            let text = Text { start, end: self.constants.len() as u32 };
+            self.symbols.push(Symbol { name: name.to_owned(), text });
             self.symbols.len() - 1
         }) as Sym
     }

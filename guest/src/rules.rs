@@ -10,7 +10,7 @@ use crate::json;
 use crate::judge::{self, Fidelity, Verdict};
 use crate::pack::{Duplicates, Policy, Problem};
 use crate::plan::{self, Plan};
-use crate::run::{self, Run};
+use crate::run::{self, Desk, Run};
 use crate::tape::{DOCUMENT, Tape};
 use crate::trial::{self, Failure};
 
@@ -21,6 +21,7 @@ pub struct Rules {
     matrix: Vec<Verdict>,
     pub(crate) examples: Vec<Example>,
     tape: Tape,
+    desk: Desk,
 }
 
 /// What a pack is about.
@@ -191,7 +192,14 @@ impl Rules {
             policy: checked.policy.clone(),
         };
         let tape = Tape::new(&plan);
-        Ok(Rules { manifest, plan, matrix: judge::matrix(&checked), examples: checked.examples, tape })
+        Ok(Rules {
+            manifest,
+            plan,
+            matrix: judge::matrix(&checked),
+            examples: checked.examples,
+            tape,
+            desk: Desk::default(),
+        })
     }
 
     /// What the pack is about.
@@ -251,9 +259,9 @@ impl Rules {
     /// As [`Rules::translate`].
     pub fn explain(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Vec<Change>, Fault> {
         self.expect(record, from, to)?;
-        let mut run = start(&self.plan, &mut self.tape, carry, from);
+        let mut run = start(&self.plan, &mut self.tape, &mut self.desk, carry, from);
         run.trace = Some(Vec::new());
-        run.steps(from, to)?;
+        run.steps(from, to).map_err(|fault| *fault)?;
         Ok(run.trace.take().unwrap_or_default())
     }
 
@@ -293,8 +301,8 @@ impl Rules {
 
     /// Translates the record that was read last.
     fn write(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
-        let mut run = start(&self.plan, &mut self.tape, carry, from);
-        let mut carry = run.steps(from, to)?;
+        let mut run = start(&self.plan, &mut self.tape, &mut self.desk, carry, from);
+        let mut carry = run.steps(from, to).map_err(|fault| *fault)?;
         let counts = run.counts;
         let deepest = run.deepest();
         self.recognised(to)?;
@@ -345,7 +353,7 @@ impl Rules {
 }
 
 /// Prepares a translation of the record on the tape: its carry is read and, if inline, taken out.
-fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, carry: &[u8], from: u16) -> Run<'r> {
+fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, desk: &'r mut Desk, carry: &[u8], from: u16) -> Run<'r> {
     let id = plan.id(from);
     let limit = plan.policy.carry_max_bytes;
     let inline = plan.carry.and_then(|symbol| tape.child(DOCUMENT, symbol));
@@ -357,7 +365,7 @@ fn start<'r>(plan: &'r Plan, tape: &'r mut Tape, carry: &[u8], from: u16) -> Run
         }
         None => Carry::read(carry, id, limit),
     };
-    Run::new(plan, tape, carry, lost)
+    Run::new(plan, tape, desk, carry, lost)
 }
 
 #[cold]

@@ -16,6 +16,9 @@ use crate::rules::{Change, Counts, Fault, FaultKind};
 use crate::splice::splice;
 use crate::tape::{DOCUMENT, NONE, Shape, Tape};
 
+/// What an op comes to. A fault is boxed: hardly anything is returned where all is well.
+pub(crate) type Outcome<T> = Result<T, Box<Fault>>;
+
 /// An element or member that a star has bound.
 pub(crate) struct Binding {
     node: u32,
@@ -23,6 +26,18 @@ pub(crate) struct Binding {
     index: u32,
     /// What the carry calls it, once somebody has asked.
     identity: Option<Bound>,
+}
+
+/// What a translation needs while it runs, kept from call to call.
+#[derive(Default)]
+pub(crate) struct Desk {
+    /// The nodes that scopes have bound: the frame of the innermost `in`, then its stars.
+    frames: Vec<u32>,
+    /// What the stars have bound, outermost first.
+    bound: Vec<Binding>,
+    /// What an edit writes, and what its inverse makes of that.
+    written: Vec<u8>,
+    back: Vec<u8>,
 }
 
 /// One translation under way.
@@ -33,22 +48,19 @@ pub(crate) struct Run<'r> {
     carry: Carry,
     fresh: Vec<Entry>,
     pub(crate) counts: Counts,
-    /// The nodes that scopes have bound: the frame of the innermost `in`, then its stars.
-    frames: Vec<u32>,
-    /// What the stars have bound, outermost first.
-    bound: Vec<Binding>,
+    desk: &'r mut Desk,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
     keys: BTreeMap<u32, Vec<String>>,
-    /// What an edit writes, and what its inverse makes of that.
-    written: Vec<u8>,
-    back: Vec<u8>,
     /// What was changed, if somebody asked.
     pub(crate) trace: Option<Vec<Change>>,
 }
 
 impl<'r> Run<'r> {
     /// Prepares a translation of the record on the tape. Of its carry, `lost` entries could not be read.
-    pub(crate) fn new(plan: &'r Plan, tape: &'r mut Tape, carry: Carry, lost: u32) -> Run<'r> {
+    pub(crate) fn new(plan: &'r Plan, tape: &'r mut Tape, desk: &'r mut Desk, carry: Carry, lost: u32) -> Run<'r> {
+        // A call that ended in a fault has left its scopes.
+        desk.frames.clear();
+        desk.bound.clear();
         Run {
             plan,
             tape,
@@ -56,17 +68,14 @@ impl<'r> Run<'r> {
             carry,
             fresh: Vec::new(),
             counts: Counts { lost, ..Counts::default() },
-            frames: Vec::new(),
-            bound: Vec::new(),
+            desk,
             keys: BTreeMap::new(),
-            written: Vec::new(),
-            back: Vec::new(),
             trace: None,
         }
     }
 
     /// Runs all steps from one version to the other, and returns the carry of the target.
-    pub(crate) fn steps(&mut self, from: u16, to: u16) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn steps(&mut self, from: u16, to: u16) -> Outcome<Vec<u8>> {
         let plan = self.plan;
         let (low, high) = (usize::from(from.min(to)), usize::from(from.max(to)));
         let steps = plan.steps.get(low..high).unwrap_or_default();
@@ -83,7 +92,7 @@ impl<'r> Run<'r> {
         self.tape.deepest.max(self.carry.deepest + self.plan.floor)
     }
 
-    fn step(&mut self, step: &'r Stretch) -> Result<(), Fault> {
+    fn step(&mut self, step: &'r Stretch) -> Outcome<()> {
         let before = self.fresh.len();
         // The two ways mirror each other: what takes a marker out runs before the ops, what puts one in after them.
         let direction = self.direction;
@@ -111,68 +120,103 @@ impl<'r> Run<'r> {
                     self.counts.lost += dropped;
                 }
                 Overflow::Refuse => {
-                    return Err(Fault {
+                    return Err(Box::new(Fault {
                         kind: FaultKind::CarryFull,
                         op: step.label.clone(),
                         place: String::new(),
                         expected: format!("a carry of at most {limit} bytes (policy.carry_max_bytes)"),
                         found: format!("{size} bytes to keep"),
-                    });
+                    }));
                 }
             }
         }
         Ok(())
     }
 
-    fn codes(&mut self, codes: &'r [Code], frame: u32) -> Result<(), Fault> {
+    fn codes(&mut self, codes: &'r [Code], frame: u32) -> Outcome<()> {
         match self.direction {
             Direction::Up => codes.iter().try_for_each(|code| self.code(code, frame)),
             Direction::Down => codes.iter().rev().try_for_each(|code| self.code(code, frame)),
         }
     }
 
-    fn code(&mut self, code: &'r Code, frame: u32) -> Result<(), Fault> {
-        let base = self.frames.len();
-        self.frames.push(frame);
+    fn code(&mut self, code: &'r Code, frame: u32) -> Outcome<()> {
+        let base = self.desk.frames.len();
+        self.desk.frames.push(frame);
         let done = self.bind(code, frame, 0, base);
-        self.frames.truncate(base);
+        self.desk.frames.truncate(base);
         done
     }
 
     /// Runs an op at every node that its scope finds.
-    fn bind(&mut self, code: &'r Code, node: u32, depth: usize, base: usize) -> Result<(), Fault> {
-        match code.scope.get(depth) {
-            None => self.at(code, node, base),
-            Some(Hop::Key(symbol)) => match self.tape.child(node, *symbol) {
-                Some(child) => self.bind(code, child, depth + 1, base),
-                None => Ok(()),
-            },
-            Some(Hop::Star) => {
-                if self.tape.node(node).shape == Shape::Opaque {
+    fn bind(&mut self, code: &'r Code, mut node: u32, mut depth: usize, base: usize) -> Outcome<()> {
+        while let Some(Hop::Key(symbol)) = code.scope.get(depth) {
+            let Some(child) = self.tape.child(node, *symbol) else { return Ok(()) };
+            (node, depth) = (child, depth + 1);
+        }
+        if depth == code.scope.len() {
+            return self.at(code, node, base);
+        }
+        if self.tape.node(node).shape == Shape::Opaque {
+            return Ok(());
+        }
+        let (depth, innermost) = (depth + 1, depth + 1 == code.scope.len());
+        let reserved = if node == DOCUMENT { self.plan.reserved.as_slice() } else { &[] };
+        let mut at = self.tape.node(node).first;
+        let mut index = 0;
+        while at != NONE {
+            let child = self.tape.node(at);
+            if !child.is_gone() && !reserved.contains(&child.symbol) {
+                self.desk.frames.push(at);
+                self.desk.bound.push(Binding { node: at, index, identity: None });
+                if innermost {
+                    self.at(code, at, base)?;
+                } else {
+                    self.bind(code, at, depth, base)?;
+                }
+                self.desk.bound.pop();
+                self.desk.frames.pop();
+                index += 1;
+            }
+            at = self.tape.node(at).next;
+        }
+        Ok(())
+    }
+
+    /// Runs an op at one node.
+    fn at(&mut self, code: &'r Code, node: u32, base: usize) -> Outcome<()> {
+        let guarded = code.when.is_some() || code.when_upper.is_some();
+        if guarded || !self.carry.is_empty() || self.trace.is_some() {
+            return self.remembering(code, node, base);
+        }
+        let mut kept = Kept::default();
+        match &code.body {
+            Body::Relink { lower, upper, style: Style::Rename } => {
+                let (from, to) = self.direction.sides(lower, upper);
+                match (self.tape.find(node, from), to.last()) {
+                    (Some(member), Some(symbol)) if self.tape.find(node, to).is_none() => {
+                        self.tape.rename(member, *symbol);
+                        return Ok(());
+                    }
+                    _ => self.relink(code, node, (from, to), Style::Rename, None, &mut kept)?,
+                }
+            }
+            Body::Relink { lower, upper, style } => {
+                self.relink(code, node, self.direction.sides(lower, upper), *style, None, &mut kept)?
+            }
+            Body::Edit { at, edit } => {
+                if self.quick(code, node, at, edit)? {
                     return Ok(());
                 }
-                let mut at = self.tape.node(node).first;
-                let mut index = 0;
-                while at != NONE {
-                    let child = self.tape.node(at);
-                    let reserved = node == DOCUMENT && self.plan.reserved.contains(&child.symbol);
-                    if !child.is_gone() && !reserved {
-                        self.frames.push(at);
-                        self.bound.push(Binding { node: at, index, identity: None });
-                        self.bind(code, at, depth + 1, base)?;
-                        self.bound.pop();
-                        self.frames.pop();
-                        index += 1;
-                    }
-                    at = self.tape.node(at).next;
-                }
-                Ok(())
+                self.edit(code, node, at, edit, None, &mut kept)?
             }
-        }
+            Body::In { codes } => return self.codes(codes, node),
+        };
+        if kept.is_empty() { Ok(()) } else { self.keep(code, kept) }
     }
 
     /// Runs an op at one node, if its memory or its condition says so, and keeps what the way back would miss.
-    fn at(&mut self, code: &'r Code, node: u32, base: usize) -> Result<(), Fault> {
+    fn remembering(&mut self, code: &'r Code, node: u32, base: usize) -> Outcome<()> {
         let memory = if self.carry.speaks_of(code.digest) {
             let place = self.place(code);
             self.carry.take(code.digest, &place)
@@ -190,11 +234,7 @@ impl<'r> Run<'r> {
         if doing {
             let changed = match &code.body {
                 Body::Relink { lower, upper, style } => {
-                    let (from, to) = match self.direction {
-                        Direction::Up => (lower, upper),
-                        Direction::Down => (upper, lower),
-                    };
-                    self.relink(code, node, (from, to), *style, memory.as_ref(), &mut kept)?
+                    self.relink(code, node, self.direction.sides(lower, upper), *style, memory.as_ref(), &mut kept)?
                 }
                 Body::Edit { at, edit } => self.edit(code, node, at, edit, memory.as_ref(), &mut kept)?,
                 Body::In { codes } => {
@@ -215,7 +255,7 @@ impl<'r> Run<'r> {
     }
 
     fn holds(&self, guard: &Guard, base: usize) -> bool {
-        let frame = self.frames.get(base + guard.stars).copied().unwrap_or(DOCUMENT);
+        let frame = self.desk.frames.get(base + guard.stars).copied().unwrap_or(DOCUMENT);
         let Some(found) = self.tape.find(frame, &guard.path) else { return guard.test.holds(None) };
         if self.tape.node(found).is_rewritten() {
             return guard.test.holds(Some(&self.rendered(found)));
@@ -232,7 +272,7 @@ impl<'r> Run<'r> {
         style: Style,
         memory: Option<&Kept>,
         kept: &mut Kept,
-    ) -> Result<bool, Fault> {
+    ) -> Outcome<bool> {
         let (found, taken) = (self.tape.find(node, from), self.tape.find(node, to));
         let (member, other) = match (found, taken) {
             (None, None) => return Ok(false),
@@ -263,9 +303,7 @@ impl<'r> Run<'r> {
         let before = self.trace.is_some().then(|| self.pointer(node, from));
         match style {
             Style::Rename => {
-                let member_node = self.tape.node_mut(member);
-                (member_node.symbol, member_node.renamed) = (*last, true);
-                self.tape.touch(member);
+                self.tape.rename(member, *last);
             }
             Style::Move => {
                 let parent = self.parents(code, node, to, parents, Emptied::Goes, kept)?;
@@ -281,6 +319,33 @@ impl<'r> Run<'r> {
         Ok(true)
     }
 
+    /// Writes the text of a place anew if its way back is sure beforehand. Returns whether it was.
+    fn quick(&mut self, code: &'r Code, node: u32, at: &'r [Sym], edit: &'r Edit) -> Outcome<bool> {
+        let target = self.tape.find(node, at);
+        let found = match target {
+            Some(id) if self.tape.node(id).is_rewritten() => return Ok(false),
+            Some(id) => Some(self.tape.text(self.tape.node(id).value)),
+            None => None,
+        };
+        let Some(put) = edit.quick(self.direction, found, &mut self.desk.written) else { return Ok(false) };
+        match (target, put) {
+            (_, Put::Same) | (None, Put::Absent) => {}
+            (Some(id), Put::Text(text)) => self.tape.replace(self.plan, id, text.as_bytes()),
+            (Some(id), Put::Written) => self.tape.replace(self.plan, id, &self.desk.written),
+            (None, Put::Text(text)) => {
+                let Some((last, parents)) = at.split_last() else { return Ok(false) };
+                let mut kept = Kept::default();
+                let parent = self.parents(code, node, at, parents, edit.emptied(), &mut kept)?;
+                self.tape.append_text(self.plan, parent, *last, text.as_bytes());
+                if !kept.is_empty() {
+                    self.keep(code, kept)?;
+                }
+            }
+            (Some(_), Put::Absent) | (None, Put::Written) => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// Writes the text of a place anew. Returns whether it has changed.
     fn edit(
         &mut self,
@@ -290,7 +355,7 @@ impl<'r> Run<'r> {
         edit: &'r Edit,
         memory: Option<&Kept>,
         kept: &mut Kept,
-    ) -> Result<bool, Fault> {
+    ) -> Outcome<bool> {
         let target = self.tape.find(node, at);
         if target.is_none() && memory.is_none() && !edit.speaks_of_absence() {
             return Ok(false);
@@ -309,7 +374,7 @@ impl<'r> Run<'r> {
             (Some(put), Some(found)) => json::equal(put.as_bytes(), found),
             _ => false,
         });
-        let mut written = std::mem::take(&mut self.written);
+        let mut written = std::mem::take(&mut self.desk.written);
         let put = match remembered {
             // What the op left as it was stays as it is now, in whatever spelling.
             Some((Some(was), Some(put))) if was == put => Put::Same,
@@ -322,9 +387,9 @@ impl<'r> Run<'r> {
                     }
                 };
                 let now = put.text(found, &written);
-                let back = edit.write(self.direction.opposite(), now, &mut self.back);
-                let back = back.map(|back| back.text(now, &self.back));
-                if !matches!(back, Ok(back) if back == found) {
+                let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
+                let back = back.map(|back| back.text(now, &self.desk.back));
+                if !matches!(back, Ok(back) if same(back, found)) {
                     let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
                     if !(spelling && self.plan.policy.carry == CarryPlace::None) {
                         kept.value = Some((found.map(json::owned), now.map(json::owned)));
@@ -335,7 +400,7 @@ impl<'r> Run<'r> {
         };
         self.counts.restored += u32::from(remembered.is_some());
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
-        let changed = put.text(found, &written) != found;
+        let changed = !same(put.text(found, &written), found);
         let after = put.text(None, &written);
         match (target, after) {
             _ if !changed => {}
@@ -365,7 +430,7 @@ impl<'r> Run<'r> {
             let after = after.map(|text| String::from_utf8_lossy(text).into_owned());
             self.note(code, place, before, after, outcome);
         }
-        self.written = written;
+        self.desk.written = written;
         Ok(changed)
     }
 
@@ -379,27 +444,25 @@ impl<'r> Run<'r> {
         parents: &'r [Sym],
         emptied: Emptied,
         kept: &mut Kept,
-    ) -> Result<u32, Fault> {
-        let existing = parents.iter().scan(node, |at, symbol| {
-            *at = self.tape.child(*at, *symbol)?;
-            Some(*at)
-        });
-        let existing: Vec<u32> = existing.collect();
-        let mut at = existing.last().copied().unwrap_or(node);
+    ) -> Outcome<u32> {
+        let (mut at, mut existing) = (node, 0);
+        while let Some(child) = parents.get(existing).and_then(|symbol| self.tape.child(at, *symbol)) {
+            (at, existing) = (child, existing + 1);
+        }
         let found = self.tape.node(at);
         if found.shape != Shape::Object {
             let kind = json::Kind::of(self.tape.text(found.value)).name();
-            let place = path.get(..existing.len()).unwrap_or_default();
+            let place = path.get(..existing).unwrap_or_default();
             return Err(self.fault(code, node, place, FaultKind::WrongType, "an object to put a member into", kind));
         }
         let remembered = match emptied {
-            Emptied::Goes => !existing.is_empty() && found.live == 0,
-            Emptied::Stays => existing.len() < parents.len(),
+            Emptied::Goes => existing > 0 && found.live == 0,
+            Emptied::Stays => existing < parents.len(),
         };
         if remembered {
-            kept.parents = Some(existing.len() as u32);
+            kept.parents = Some(existing as u32);
         }
-        for symbol in parents.iter().skip(existing.len()) {
+        for symbol in parents.iter().skip(existing) {
             at = self.tape.append_object(self.plan, at, *symbol);
         }
         Ok(at)
@@ -422,10 +485,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn keep(&mut self, code: &'r Code, kept: Kept) -> Result<(), Fault> {
+    fn keep(&mut self, code: &'r Code, kept: Kept) -> Outcome<()> {
         if self.plan.policy.carry == CarryPlace::None {
             if !code.loses(self.direction) {
-                let place = self.bound.last().map_or(DOCUMENT, |binding| binding.node);
+                let place = self.desk.bound.last().map_or(DOCUMENT, |binding| binding.node);
                 return Err(self.fault(
                     code,
                     place,
@@ -446,7 +509,7 @@ impl<'r> Run<'r> {
 
     /// What the stars are bound to, as the carry names it.
     fn place(&mut self, code: &Code) -> Vec<Bound> {
-        let mut bound = std::mem::take(&mut self.bound);
+        let mut bound = std::mem::take(&mut self.desk.bound);
         // An op that writes whole elements can't tell them by what they hold.
         let whole = matches!(&code.body, Body::Edit { at, .. } if at.is_empty());
         let last = bound.len();
@@ -461,7 +524,7 @@ impl<'r> Run<'r> {
             }
         }
         let place = bound.iter().filter_map(|binding| binding.identity.clone()).collect();
-        self.bound = bound;
+        self.desk.bound = bound;
         place
     }
 
@@ -479,10 +542,8 @@ impl<'r> Run<'r> {
                 let parent = node.parent;
                 let array = self.tape.node(parent).value;
                 let keys = self.keys.entry(array.start).or_insert_with(|| {
-                    let elements = self
-                        .tape
-                        .children(parent)
-                        .map(|element| self.tape.text(self.tape.node(element).value));
+                    let elements =
+                        self.tape.children(parent).map(|element| self.tape.text(self.tape.node(element).value));
                     let mut keys: Vec<String> = elements.filter_map(name_of).collect();
                     keys.sort_unstable();
                     keys
@@ -516,9 +577,8 @@ impl<'r> Run<'r> {
 
     /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
     fn member_name(&self, id: u32) -> String {
-        String::from_utf8(self.key(id)).unwrap_or_else(|_| {
-            String::from_utf8_lossy(self.tape.text(self.tape.node(id).key)).into_owned()
-        })
+        String::from_utf8(self.key(id))
+            .unwrap_or_else(|_| String::from_utf8_lossy(self.tape.text(self.tape.node(id).key)).into_owned())
     }
 
     /// The unescaped key of a member.
@@ -541,19 +601,19 @@ impl<'r> Run<'r> {
     }
 
     #[cold]
-    fn fault(&self, code: &Code, node: u32, path: &[Sym], kind: FaultKind, expected: &str, found: &str) -> Fault {
-        Fault {
+    fn fault(&self, code: &Code, node: u32, path: &[Sym], kind: FaultKind, expected: &str, found: &str) -> Box<Fault> {
+        Box::new(Fault {
             kind,
             op: code.label.clone(),
             place: self.pointer(node, path),
             expected: expected.to_owned(),
             found: found.to_owned(),
-        }
+        })
     }
 
     /// A place as a JSON Pointer into the record as it is now.
     fn pointer(&self, node: u32, path: &[Sym]) -> String {
-        let mut out = pointer(self.plan, self.tape, node, &self.bound);
+        let mut out = pointer(self.plan, self.tape, node, &self.desk.bound);
         for symbol in path {
             out.push('/');
             out.push_str(&path::escaped(self.plan.symbols.get(usize::from(*symbol)).map_or("", |symbol| &symbol.name)));
@@ -573,6 +633,15 @@ impl<'r> Run<'r> {
             trace.push(Change { op: format!("{}: {}", code.label, code.name), place, before, after, outcome });
         }
     }
+}
+
+/// Whether two texts, or absences, are the same, without the byte-by-byte `memcmp` of the sandbox.
+fn same(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    let ((ones, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    one.len() == other.len()
+        && ones.iter().zip(others).all(|(one, other)| u64::from_le_bytes(*one) == u64::from_le_bytes(*other))
+        && rest.iter().zip(other_rest).all(|(one, other)| one == other)
 }
 
 /// The JSON Pointer of a node. The indexes of bound elements are known.

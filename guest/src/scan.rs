@@ -5,18 +5,19 @@
 //! wrong is only said to be wrong, and [`crate::cursor`] tells where.
 
 use crate::cursor::{literal, number};
-use crate::index::Index;
+use crate::index::{AHEAD, Index};
 use crate::plan::{NO_SYM, NOWHERE, Place, Plan, Sym, TrieNode};
 use crate::tape::{NONE, Node, Shape, Text};
 
 /// A walk over one text.
 pub(crate) struct Walk<'s> {
-    pub(crate) plan: &'s Plan,
-    pub(crate) text: &'s [u8],
-    pub(crate) index: &'s Index,
-    pub(crate) nodes: &'s mut Vec<Node>,
+    plan: &'s Plan,
+    text: &'s [u8],
+    tokens: &'s [u32],
+    index: &'s Index,
+    nodes: &'s mut Vec<Node>,
     /// Deeper than this is a failure.
-    pub(crate) max_depth: usize,
+    max_depth: usize,
     /// The deepest nesting so far.
     pub(crate) deepest: usize,
     /// The second of two nodes with one key, if there are such.
@@ -46,29 +47,44 @@ impl Done {
     }
 }
 
-impl Walk<'_> {
+impl<'s> Walk<'s> {
+    /// A walk over the tokens of a text that the index has read.
+    pub(crate) fn new(
+        plan: &'s Plan,
+        text: &'s [u8],
+        index: &'s Index,
+        nodes: &'s mut Vec<Node>,
+        max_depth: usize,
+    ) -> Walk<'s> {
+        Walk { plan, text, tokens: &index.tokens, index, nodes, max_depth, deepest: 0, double: NONE }
+    }
+
     /// Reads the one value of the text into a node. Returns its end, or none if it isn't JSON within the limits.
     pub(crate) fn whole(&mut self, id: u32) -> Option<usize> {
         let trie = self.nodes.get(id as usize).map_or(NOWHERE, |node| node.trie);
         let done = self.value(0, id, trie, 0);
-        let all = done != Done::FAIL && self.token(done.next()) == self.token(usize::MAX);
+        let all = done != Done::FAIL && done.next() + AHEAD == self.tokens.len();
         all.then(|| done.end())
     }
 
-    /// Where a token stands; those behind the last one stand at the end of the text.
+    /// Where a token stands. Nobody looks further than [`AHEAD`].
     #[inline(always)]
     fn token(&self, i: usize) -> usize {
-        let tokens = &self.index.tokens;
-        match tokens.get(i) {
-            Some(at) => *at as usize,
-            None => tokens.last().map_or(0, |at| *at as usize),
-        }
+        self.tokens.get(i).map_or(0, |at| *at as usize)
     }
 
     /// The first byte of a token, or whatever stands behind the text.
     #[inline(always)]
     fn at(&self, i: usize) -> u8 {
         self.text.get(self.token(i)).copied().unwrap_or(0)
+    }
+
+    /// The quotes of a key, and where its value starts, if a key and a colon stand here.
+    #[inline(always)]
+    fn key(&self, i: usize) -> Option<(usize, usize)> {
+        let [open, close, colon] = *self.tokens.get(i..)?.first_chunk::<3>()?;
+        let byte = |at: u32| self.text.get(at as usize).copied();
+        (byte(open) == Some(b'"') && byte(colon) == Some(b':')).then_some((open as usize, close as usize))
     }
 
     #[inline(always)]
@@ -91,48 +107,14 @@ impl Walk<'_> {
         if !self.enter(depth) {
             return Done::FAIL;
         }
-        let start = self.token(open);
-        let mut children = Children::new(start + 1);
+        let mut children = Children::new(self.token(open) + 1);
         let mut i = open + 1;
-        let mut seen = 0u64;
         if self.at(i) != b'}' {
             loop {
-                let (key, colon) = (self.token(i), i + 2);
-                if self.at(i) != b'"' || self.at(colon) != b':' {
-                    return Done::FAIL;
-                }
-                let key_end = self.token(i + 1) + 1;
-                let branch = if self.index.slashed(key, key_end) {
-                    below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default()))
-                } else {
-                    below.branch_at(self.text, key + 1, key_end - 1)
-                };
-                let found = match branch {
-                    Some((at, branch)) => Some((at, branch.symbol, branch.node)),
-                    None => below.star.map(|star| (usize::MAX, NO_SYM, star)),
-                };
-                children.close(self, key);
-                let done = match found {
-                    None => self.skip(colon + 1, depth),
-                    Some((at, symbol, trie)) => {
-                        let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
-                        let double = seen & bit != 0
-                            || symbol != NO_SYM && bit == 0 && self.has(children.first, symbol);
-                        seen |= bit;
-                        let key = Text { start: key as u32, end: key_end as u32 };
-                        let done = self.child(&mut children, colon + 1, id, (symbol, trie), key, depth);
-                        if double {
-                            self.double = children.last;
-                            return Done::FAIL;
-                        }
-                        done
-                    }
-                };
+                let done = self.member(&mut children, i, id, below, depth);
                 if done == Done::FAIL {
                     return done;
                 }
-                children.count += 1;
-                children.end = done.end();
                 i = done.next();
                 match self.at(i) {
                     b',' => i += 1,
@@ -148,6 +130,39 @@ impl Walk<'_> {
             return Done::FAIL;
         }
         self.finish(id, Shape::Object, &children, i)
+    }
+
+    #[inline(never)]
+    fn member(&mut self, children: &mut Children, i: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
+        let Some((key, close)) = self.key(i) else { return Done::FAIL };
+        let (key_end, value) = (close + 1, i + 3);
+        let branch = match self.index.slashed(key, close) {
+            false => below.branch_at(self.text, key + 1, close),
+            true => below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default())),
+        };
+        children.close(self, key);
+        let done = match (branch, below.star) {
+            (None, None) => self.skip(value, depth),
+            (Some((at, branch)), _) => {
+                let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
+                let double = children.seen & bit != 0 || bit == 0 && self.has(children.first, branch.symbol);
+                children.seen |= bit;
+                let key = Text { start: key as u32, end: key_end as u32 };
+                let done = self.child(children, value, id, (branch.symbol, branch.node), key, depth);
+                if double {
+                    self.double = children.last;
+                    return Done::FAIL;
+                }
+                done
+            }
+            (None, Some(star)) => {
+                let key = Text { start: key as u32, end: key_end as u32 };
+                self.child(children, value, id, (NO_SYM, star), key, depth)
+            }
+        };
+        children.count += 1;
+        children.end = done.end();
+        done
     }
 
     fn array(&mut self, open: usize, id: u32, star: Place, depth: usize) -> Done {
@@ -267,7 +282,7 @@ impl Walk<'_> {
         let mut i = open + 1;
         if self.at(i) != b'}' {
             loop {
-                if self.at(i) != b'"' || self.at(i + 2) != b':' {
+                if self.key(i).is_none() {
                     return Done::FAIL;
                 }
                 let done = self.skip(i + 3, depth);
@@ -334,11 +349,13 @@ struct Children {
     end: usize,
     /// Whether the last one read is touched and its node doesn't know yet where the next one starts.
     open: bool,
+    /// The branches that have been met, a bit for each of the first 64.
+    seen: u64,
 }
 
 impl Children {
     fn new(start: usize) -> Children {
-        Children { first: NONE, last: NONE, count: 0, end: start, open: false }
+        Children { first: NONE, last: NONE, count: 0, end: start, open: false, seen: 0 }
     }
 
     /// The next child starts here.

@@ -34,8 +34,8 @@ pub(crate) fn splice(plan: &Plan, tape: &Tape, id: u32, out: &mut Vec<u8>) {
             State::Dirty => {
                 if child.renamed {
                     tape.copy(written, child.key.start, out);
-                    let quoted = quoted(plan, child.symbol);
-                    tape.copy(quoted.start, quoted.end, out);
+                    let key = key(plan, child.symbol);
+                    tape.copy(key.start + 1, key.end - 1, out);
                     written = child.key.end;
                 }
                 if child.value != child.source || child.shape != Shape::Opaque {
@@ -51,12 +51,12 @@ pub(crate) fn splice(plan: &Plan, tape: &Tape, id: u32, out: &mut Vec<u8>) {
     while at != NONE {
         let child = tape.node(at);
         if !child.is_gone() {
-            let lead = child.lead();
-            tape.copy(lead.start, lead.end, out);
-            if node.shape == Shape::Object {
-                let quoted = quoted(plan, child.symbol);
-                tape.copy(quoted.start, quoted.end, out);
-                tape.copy(Text::COLON.start, Text::COLON.end, out);
+            let (lead, key) = (child.lead(), key(plan, child.symbol));
+            if lead == Text::COMMA {
+                tape.copy(key.start, key.end, out);
+            } else {
+                tape.copy(lead.start, lead.end, out);
+                tape.copy(key.start + 1, key.end, out);
             }
             splice(plan, tape, at, out);
         }
@@ -82,6 +82,7 @@ fn last_gone(tape: &Tape, first: u32) -> u32 {
     }
 }
 
-fn quoted(plan: &Plan, symbol: Sym) -> Text {
-    plan.symbols.get(usize::from(symbol)).map_or(Text::EMPTY, |symbol| symbol.quoted)
+/// Where a key stands, with the comma before it and the colon behind it.
+fn key(plan: &Plan, symbol: Sym) -> Text {
+    plan.symbols.get(usize::from(symbol)).map_or(Text::COMMA, |symbol| symbol.text)
 }

@@ -38,11 +38,10 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) const EMPTY: Text = Text { start: 0, end: 0 };
-    const COMMA: Text = Text { start: 0, end: 1 };
-    pub(crate) const COLON: Text = Text { start: 1, end: 2 };
-    const OBJECT: Text = Text { start: 2, end: 4 };
+    pub(crate) const COMMA: Text = Text { start: 0, end: 1 };
+    const OBJECT: Text = Text { start: 1, end: 3 };
     /// What every tape's text starts with.
-    pub(crate) const CONSTANTS: &[u8] = b",:{}";
+    pub(crate) const CONSTANTS: &[u8] = b",{}";
 }
 
 /// One touched place. At 64 bytes it is written and copied without a call.
@@ -184,7 +183,7 @@ impl Tape {
             return Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 }));
         }
         let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
-        let mut walk = Walk { plan, text, index, nodes, max_depth, deepest: 0, double: NONE };
+        let mut walk = Walk::new(plan, text, index, nodes, max_depth);
         let done = walk.whole(DOCUMENT);
         self.deepest = walk.deepest as u32;
         match (done, walk.double) {
@@ -206,16 +205,16 @@ impl Tape {
     }
 
     /// Appends a piece of the text. Short ones are copied in place: `memory.copy` is a call out of the sandbox.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn copy(&self, start: u32, end: u32, out: &mut Vec<u8>) {
         const LANE: usize = 16;
-        let (start, end) = (start as usize, end as usize);
-        if end - start > 4 * LANE || end + LANE > self.text.len() {
-            out.extend_from_slice(self.text.get(start..end).unwrap_or_default());
+        let (mut at, end) = (start as usize, end as usize);
+        let length = end.wrapping_sub(at);
+        if length > 4 * LANE || end + LANE > self.text.len() {
+            out.extend_from_slice(self.text.get(at..end).unwrap_or_default());
             return;
         }
-        let length = out.len() + (end - start);
-        let mut at = start;
+        let length = out.len() + length;
         while at < end {
             if let Some(lane) = self.text.get(at..).and_then(<[u8]>::first_chunk::<LANE>) {
                 out.extend_from_slice(lane);
@@ -281,8 +280,15 @@ impl Tape {
     /// Adds to the text what no record holds.
     pub(crate) fn keep(&mut self, text: &[u8]) -> Text {
         let start = self.text.len() as u32;
-        self.text.extend_from_slice(text);
+        append(&mut self.text, text);
         Text { start, end: self.text.len() as u32 }
+    }
+
+    /// Gives a member another key.
+    pub(crate) fn rename(&mut self, id: u32, symbol: Sym) {
+        let node = self.node_mut(id);
+        (node.symbol, node.renamed) = (symbol, true);
+        self.touch(id);
     }
 
     /// Marks a node and all above it as changed.
@@ -437,7 +443,19 @@ impl Tape {
         self.text.extend_from_slice(&[b' '; BLOCK]);
         self.index.read(&self.text, start as usize, end as usize);
         let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
-        let mut walk = Walk { plan, text, index, nodes, max_depth: DEEPEST, deepest: 0, double: NONE };
-        walk.whole(id);
+        Walk::new(plan, text, index, nodes, DEEPEST).whole(id);
     }
+}
+
+/// Appends bytes, a few of them in place: `memory.copy` is a call out of the sandbox.
+#[inline]
+pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() > 64 {
+        return out.extend_from_slice(bytes);
+    }
+    let (lanes, rest) = bytes.as_chunks::<16>();
+    lanes.iter().for_each(|lane| out.extend_from_slice(lane));
+    let (halves, rest) = rest.as_chunks::<8>();
+    halves.iter().for_each(|half| out.extend_from_slice(half));
+    rest.iter().for_each(|byte| out.push(*byte));
 }
