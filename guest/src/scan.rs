@@ -369,3 +369,93 @@ impl Children {
         self.open = false;
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use crate::cursor::Cursor;
+    use crate::plan::{Plan, compile};
+    use crate::tape::Tape;
+    use proptest::prelude::*;
+
+    fn plan() -> Plan {
+        let pack = br#"{"name":"p","revision":1,"version":[{"id":"1","marker":{"path":"/v","absent":true}},{"id":"2","marker":{"path":"/v","value":2}}],
+            "step":[{"from":"1","to":"2","ops":[{"rename":"/a/*/b","to":"c"},{"add":"/o/x/y","value":1}]}],"policy":{"max_depth":6}}"#;
+        compile(&crate::check::check(pack).ok().unwrap()).unwrap()
+    }
+
+    /// JSON, nearly JSON, and what is neither, long enough for several blocks.
+    fn document() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\\",
+            "\\\\",
+            "\\\"",
+            "\\u00e9",
+            "\\ud800",
+            "\\u12",
+            "\\x",
+            " ",
+            "\n",
+            "\t",
+            "\u{1}",
+            "\"a\"",
+            "\"b\"",
+            "\"o\":",
+            "\"key\":",
+            "é",
+            "李",
+            "0",
+            "-1",
+            "1.5e3",
+            "01",
+            "1.",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "xyz",
+            "{\"a\":[{\"b\":1}]}",
+            "\"plain text that fills a block or so of the index\"",
+        ];
+        let valid = r#"{"a":[{"b":"x\\\" \u00e9é","c":[1,-0.5e+3,true,null,[[]]]} , 7],"o":{"x":{"y":{}}},"tail":"a long text, so that the last block is not the first one 李小龍"}"#;
+        let noise = proptest::collection::vec((0..pieces.len(), any::<proptest::sample::Index>(), 0..3u8), 0..4);
+        (noise, 0..70usize, proptest::collection::vec(0..pieces.len(), 0..60)).prop_map(move |(noise, shift, soup)| {
+            if !soup.is_empty() && shift % 2 == 0 {
+                return ["{", &soup.iter().map(|piece| pieces[*piece]).collect::<String>(), "}"].concat().into_bytes();
+            }
+            let mut bytes = [" ".repeat(shift).as_bytes(), valid.as_bytes()].concat();
+            for (piece, at, kind) in noise {
+                let at = at.index(bytes.len());
+                let end = if kind == 0 { at } else { (at + usize::from(kind)).min(bytes.len()) };
+                bytes.splice(at..end, pieces[piece].bytes());
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn blocks_and_bytes_agree_on_what_is_json(document in document()) {
+            let plan = plan();
+            let mut tape = Tape::new(&plan);
+            let walked = tape.read(&plan, &document).err();
+            let twice = matches!(walked, Some(crate::cursor::Flaw::Duplicate { .. }));
+            if !twice {
+                prop_assert_eq!(walked, Cursor::flaw(&document, plan.policy.max_depth), "{}", String::from_utf8_lossy(&document));
+                let mut out = Vec::new();
+                if walked.is_none() {
+                    tape.write(&plan, &mut out);
+                    prop_assert_eq!(out, document);
+                }
+            }
+        }
+    }
+}
