@@ -148,6 +148,10 @@ impl Carry {
         (Carry { used: vec![false; entries.len()], entries, index, ops, deepest }, lost)
     }
 
+    pub(crate) fn len(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) carry: Option<Sym>,
     /// Members of the root that `*` never matches: markers and carry.
     pub(crate) reserved: Vec<Sym>,
+    /// Whether the members or elements of what a `*` is bound to are `*`s as well, anywhere.
+    pub(crate) stars_in_stars: bool,
     /// How much deeper than its source, or than a text put in, a target can be.
     pub(crate) growth: u32,
     /// How deep a text that an op puts in can be.
@@ -160,6 +162,11 @@ impl Plan {
     /// The id of a version, for messages and carries.
     pub(crate) fn id(&self, version: u16) -> &str {
         self.versions.get(usize::from(version)).map_or("?", |version| version.id.as_str())
+    }
+
+    /// Whether a member of this name is looked at anywhere.
+    pub(crate) fn names(&self, key: &[u8]) -> bool {
+        self.symbols.iter().any(|symbol| symbol.name.as_bytes() == key)
     }
 }
 
@@ -304,6 +311,8 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         return Err(format!("the pack's ops look at more than {MAX_NUMBERS} places"));
     }
     trie.iter_mut().for_each(TrieNode::hash);
+    let starred = |star| trie.get(usize::from(star)).is_some_and(|node: &TrieNode| node.star.is_some());
+    let stars_in_stars = trie.iter().filter_map(|node| node.star).any(starred);
     Ok(Plan {
         policy,
         symbols,
@@ -313,6 +322,7 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
         steps,
         carry,
         reserved,
+        stars_in_stars,
         growth,
         floor,
         digests,

@@ -151,6 +151,13 @@ pub enum FaultKind {
     NoWay,
 }
 
+impl FaultKind {
+    /// Whether a limit of the policy is reached, or a carry that it doesn't have is needed.
+    fn is_limit(self) -> bool {
+        matches!(self, FaultKind::CarryFull | FaultKind::TooLarge | FaultKind::TooDeep | FaultKind::UndeclaredLoss)
+    }
+}
+
 impl Fault {
     /// A fault of the record as a whole: no op is at fault.
     pub(crate) fn new(kind: FaultKind, expected: impl Into<String>, found: impl Into<String>) -> Fault {
@@ -230,7 +237,7 @@ impl Rules {
         if from == to {
             return Ok(Translation { record: record.to_vec(), carry: carry.to_vec(), counts: Counts::default() });
         }
-        self.write(record, carry, from, to)
+        self.written(record, carry, from, to)
     }
 
     /// Detects a record's version and translates it.
@@ -240,7 +247,7 @@ impl Rules {
     pub fn normalize(&mut self, record: &[u8], carry: &[u8], to: u16) -> Result<Normalized, Fault> {
         let Read { found, .. } = self.read(record)?;
         self.way(found, to)?;
-        let changed = if found == to { None } else { Some(self.write(record, carry, found, to)?) };
+        let changed = if found == to { None } else { Some(self.written(record, carry, found, to)?) };
         Ok(Normalized { found, changed })
     }
 
@@ -297,6 +304,34 @@ impl Rules {
         let found = detect(&self.plan, &self.tape)?;
         let carries = self.plan.carry.is_some_and(|symbol| self.tape.child(DOCUMENT, symbol).is_some());
         Ok(Read { found, carries })
+    }
+
+    /// Translates the record that was read last. A carry that leads to a fault may not be this record's, and must not
+    /// make it unreadable: it is given up, and its entries count as lost.
+    fn written(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
+        let fault = match self.write(record, carry, from, to) {
+            Err(fault) if !fault.kind.is_limit() => fault,
+            outcome => return outcome,
+        };
+        match self.without_carry(record, carry, from)? {
+            0 => Err(fault),
+            entries => {
+                let mut done = self.write(record, b"", from, to).map_err(|_| fault)?;
+                done.counts.lost += entries;
+                Ok(done)
+            }
+        }
+    }
+
+    /// Reads a record anew, takes an inline carry out, and counts what its carry holds.
+    #[cold]
+    fn without_carry(&mut self, record: &[u8], carry: &[u8], from: u16) -> Result<u32, Fault> {
+        self.read(record)?;
+        let inline = self.plan.carry.and_then(|symbol| self.tape.child(DOCUMENT, symbol));
+        let text = inline.map_or(carry, |node| self.tape.text(self.tape.node(node).value));
+        let (carry, lost) = Carry::read(text, self.plan.id(from), self.plan.policy.carry_max_bytes);
+        inline.into_iter().for_each(|node| self.tape.detach(node));
+        Ok(carry.len() + lost)
     }
 
     /// Translates the record that was read last.

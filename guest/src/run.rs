@@ -554,7 +554,8 @@ impl<'r> Run<'r> {
                 }
             }
         }
-        let touched = |key: &[u8]| trie.is_none_or(|trie| trie.star.is_some() || trie.branch(key).is_some());
+        // By name and not by place: what stands around an element may be renamed, and it must be found again.
+        let touched = |key: &[u8]| trie.is_none() || self.plan.stars_in_stars || self.plan.names(key);
         let members = if json::Kind::of(text) == json::Kind::Object { json::members(text) } else { Vec::new() };
         let others = members.into_iter().filter(|(key, _)| !touched(key));
         let digest = others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value));
