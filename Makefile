@@ -1,7 +1,7 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs bench criterion ci clean
+.PHONY: help setup demo test check fmt lint docs fuzz bench criterion ci clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,14 +21,22 @@ check: setup    ## does everything compile?
 
 fmt:            ## format all sources
 	cargo fmt --all
+	cd fuzz && cargo fmt
 
-lint: setup     ## formatting and lints, warnings as errors; the guest for its own target too
+lint:           ## formatting and lints, warnings as errors; the guest for its own target too
+	@tools/setup fuzz
 	cargo fmt --all --check
+	cd fuzz && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --profile guest --locked -p unskew-guest --target wasm32-unknown-unknown -- -D warnings
+	cd fuzz && cargo clippy --release --locked --all-targets -- -D warnings
 
 docs: setup     ## the library's reference, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+
+fuzz:           ## fuzz each phase of the guest for SECONDS (30), or the phases in TARGETS
+	@tools/setup fuzz
+	@tools/fuzz $(or $(SECONDS),30) $(TARGETS)
 
 bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
 	cd benches && cargo bench --bench table
