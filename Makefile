@@ -29,7 +29,7 @@ lint:           ## formatting and lints, warnings as errors; the guest for its o
 	cd fuzz && cargo fmt --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --profile guest --locked -p unskew-guest --target wasm32-unknown-unknown -- -D warnings
-	cd fuzz && cargo clippy --release --locked --all-targets -- -D warnings
+	cd fuzz && cargo clippy --release --all-targets -- -D warnings
 
 docs: setup     ## the library's reference, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
