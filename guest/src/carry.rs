@@ -44,6 +44,21 @@ pub(crate) struct Kept {
     pub(crate) done: Option<bool>,
     /// How many of the place's parents were there though empty.
     pub(crate) parents: Option<u32>,
+    /// The same of an op that works on several places at once.
+    pub(crate) several: Option<Several>,
+}
+
+/// What an op could not hold of several places, each in the op's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Several {
+    /// The texts or absences that were there.
+    pub(crate) was: Vec<Option<String>>,
+    /// What was put there.
+    pub(crate) put: Vec<Option<String>>,
+    /// How many of each place's parents were there though empty.
+    #[serde(default)]
+    pub(crate) parents: Vec<Option<u32>>,
 }
 
 /// What a `*` is bound to.
@@ -59,15 +74,21 @@ pub(crate) enum Bound {
 
 impl Kept {
     pub(crate) fn is_empty(&self) -> bool {
-        self.value.is_none() && self.done.is_none() && self.parents.is_none()
+        self.value.is_none() && self.done.is_none() && self.parents.is_none() && self.several.is_none()
+    }
+
+    /// All texts, what was there first.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let one = self.value.iter().flat_map(|(was, put)| [was, put]);
+        let several = self.several.iter().flat_map(|several| several.was.iter().chain(&several.put));
+        one.chain(several).flatten()
     }
 }
 
 impl Entry {
     pub(crate) fn new(op: u64, place: Vec<Bound>, kept: Kept) -> Entry {
-        let texts = kept.value.iter().flat_map(|(was, put)| [was, put]).flatten();
         let mut text = String::with_capacity(
-            texts.map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()),
+            kept.texts().map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()),
         );
         text.push_str("{\"op\":\"");
         push_hex(&mut text, op);
@@ -95,14 +116,23 @@ impl Entry {
             text.push(']');
         }
         if let Some((was, put)) = &kept.value {
-            for (name, value) in [(",\"text\":[", was), (",", put)] {
-                text.push_str(name);
-                match value {
-                    Some(value) => json::quote_into(&mut text, value),
-                    None => text.push_str("null"),
+            text.push_str(",\"text\":");
+            push_texts(&mut text, [was, put]);
+        }
+        if let Some(several) = &kept.several {
+            text.push_str(",\"texts\":{\"was\":");
+            push_texts(&mut text, &several.was);
+            text.push_str(",\"put\":");
+            push_texts(&mut text, &several.put);
+            if several.parents.iter().any(Option::is_some) {
+                text.push_str(",\"parents\":[");
+                for (index, parents) in several.parents.iter().enumerate() {
+                    text.push_str(if index > 0 { "," } else { "" });
+                    text.push_str(&parents.map_or("null".to_owned(), |parents| parents.to_string()));
                 }
+                text.push(']');
             }
-            text.push(']');
+            text.push('}');
         }
         if let Some(done) = kept.done {
             text.push_str(&format!(",\"done\":{done}"));
@@ -143,7 +173,7 @@ impl Carry {
         index.sort_unstable();
         let mut ops: Vec<u64> = entries.iter().map(|entry| entry.op).collect();
         ops.sort_unstable();
-        let texts = entries.iter().filter_map(|entry| entry.kept.value.as_ref()?.0.as_ref());
+        let texts = entries.iter().flat_map(|entry| entry.kept.texts());
         let deepest = texts.map(|text| json::depth(text.as_bytes())).max().unwrap_or(0);
         (Carry { used: vec![false; entries.len()], entries, index, ops, deepest }, lost)
     }
@@ -243,6 +273,19 @@ impl Carry {
     }
 }
 
+/// A list of JSON strings, `null` for what wasn't there.
+fn push_texts<'t>(text: &mut String, values: impl IntoIterator<Item = &'t Option<String>>) {
+    text.push('[');
+    for (index, value) in values.into_iter().enumerate() {
+        text.push_str(if index > 0 { "," } else { "" });
+        match value {
+            Some(value) => json::quote_into(text, value),
+            None => text.push_str("null"),
+        }
+    }
+    text.push(']');
+}
+
 fn push_hex(text: &mut String, number: u64) {
     let nibbles = (0..16).rev().map(|nibble| (number >> (4 * nibble) & 0xf) as u32);
     text.extend(nibbles.filter_map(|nibble| char::from_digit(nibble, 16)));
@@ -271,6 +314,7 @@ struct EntryDocument {
     #[serde(default)]
     r#in: Vec<BoundDocument>,
     text: Option<(Option<String>, Option<String>)>,
+    texts: Option<Several>,
     done: Option<bool>,
     parents: Option<u32>,
 }
@@ -294,13 +338,12 @@ impl EntryDocument {
             })
         };
         let place = self.r#in.into_iter().map(bound).collect::<Option<Vec<Bound>>>()?;
-        let texts = self.text.iter().flat_map(|(was, put)| [was, put]).flatten();
-        let valid = texts.into_iter().all(|text| {
+        let kept = Kept { value: self.text, done: self.done, parents: self.parents, several: self.texts };
+        let valid = kept.texts().all(|text| {
             Cursor::is_value(text.as_bytes())
                 && !text.starts_with([' ', '\n', '\r', '\t'])
                 && !text.ends_with([' ', '\n', '\r', '\t'])
         });
-        let kept = Kept { value: self.text, done: self.done, parents: self.parents };
         (valid && !kept.is_empty()).then(|| hex(&self.op).map(|op| Entry::new(op, place, kept))).flatten()
     }
 }
@@ -311,7 +354,9 @@ mod tests {
 
     fn entry() -> Entry {
         let place = vec![Bound::Member("a\"b".into()), Bound::Key("\"c\"".into()), Bound::Index(3, 7)];
-        Entry::new(5, place, Kept { value: Some((Some("1.0".into()), None)), done: Some(true), parents: Some(1) })
+        let several = Several { was: vec![None, Some("2".into())], put: vec![None], parents: vec![Some(1), None] };
+        let value = Some((Some("1.0".into()), None));
+        Entry::new(5, place, Kept { value, done: Some(true), parents: Some(1), several: Some(several) })
     }
 
     #[test]

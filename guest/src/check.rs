@@ -4,7 +4,7 @@
 //! What is thrown away: the author's places, but for the label of each op.
 
 use crate::json;
-use crate::op::{Condition, Edit, Op, Rule};
+use crate::op::{Condition, Direction, Edit, Op, Rule};
 use crate::pack::{CarryPlace, Duplicates, Field, Outlook, Overflow, Policy, Problem, Problems, Table, hint};
 use crate::path::{Path, Seg};
 
@@ -72,9 +72,7 @@ pub(crate) fn check(pack: &[u8]) -> Result<Checked, Vec<Problem>> {
 pub(crate) fn for_each_rule<'c>(rules: &'c [Rule], scope: &Path, visit: &mut dyn FnMut(&Path, &'c Rule)) {
     for rule in rules {
         visit(scope, rule);
-        if let Op::In { at, rules } = &rule.op {
-            for_each_rule(rules, &at.under(scope), visit);
-        }
+        for_each_rule(rule.op.inner(), &rule.op.scope(scope), visit);
     }
 }
 
@@ -273,10 +271,8 @@ fn check_rule(field: &Field<'_>, rule: &Rule) {
             ));
         }
     }
-    if let Op::In { rules, .. } = &rule.op {
-        for inner in rules {
-            check_rule(field, inner);
-        }
+    for inner in rule.op.inner() {
+        check_rule(field, inner);
     }
 }
 
@@ -313,7 +309,11 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
             let mut at = whole.clone();
             for step in line {
                 match follow(step, at.clone(), upwards, &mut relinks) {
-                    Ok(next) => at = next,
+                    Ok(Followed::Through(next)) => at = next,
+                    Ok(Followed::Ends(last)) => {
+                        shapes.push(last);
+                        break;
+                    }
                     Err((op, changed)) => {
                         field.problem(format!(
                             "the key {at} is changed by {}, op {op}: a key passes only through rename and move",
@@ -354,8 +354,16 @@ fn read_collections(table: &mut Table<'_>, ids: &[&str], steps: &[Step]) -> Vec<
     collections
 }
 
-/// Where a place is after a step, or the op that changes its value. Notes the ops that take it along.
-fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Result<Path, (String, u64)> {
+/// Where the key of a collection is after a step.
+enum Followed {
+    Through(Path),
+    /// It was here until the elements became members.
+    Ends(Path),
+}
+
+/// Follows the key of a collection through a step, up to the op that changes its value. Notes the ops that take it along.
+fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Result<Followed, (String, u64)> {
+    let direction = if upwards { Direction::Up } else { Direction::Down };
     let mut at = place;
     let mut changed = None;
     let mut rules = Vec::new();
@@ -372,13 +380,21 @@ fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Re
                     relinks.push(rule.digest);
                 }
             }
-            Op::Edit { at: edited, .. } if edited.under(&scope).covers(&at) => {
-                changed = Some((rule.label.clone(), rule.digest))
+            Op::Edit { at: list, edit }
+                if changed.is_none() && edit.key(direction).is_some_and(|key| key.under(&list.under(&scope)) == at) =>
+            {
+                relinks.push(rule.digest);
+                return Ok(Followed::Ends(at));
             }
-            Op::Edit { .. } | Op::In { .. } => {}
+            Op::Edit { .. } | Op::Tuple(_) | Op::Spread { .. } => {
+                if rule.op.paths().iter().any(|path| path.under(&scope).covers(&at)) {
+                    changed = Some((rule.label.clone(), rule.digest));
+                }
+            }
+            Op::In { .. } | Op::Embedded { .. } => {}
         }
     }
-    changed.map_or(Ok(at), Err)
+    changed.map_or(Ok(Followed::Through(at)), Err)
 }
 
 fn read_example((index, field): (usize, Field<'_>)) -> Option<Example> {

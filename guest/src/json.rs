@@ -99,6 +99,41 @@ pub(crate) fn unescaped(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// The length of the first character or escape in the contents of a string, and what it says.
+pub(crate) fn character(text: &[u8]) -> (usize, Vec<u8>) {
+    let size = match text {
+        [
+            b'\\',
+            b'u',
+            b'd' | b'D',
+            b'8' | b'9' | b'a' | b'A' | b'b' | b'B',
+            _,
+            _,
+            b'\\',
+            b'u',
+            b'd' | b'D',
+            low,
+            ..,
+        ] if matches!(low, b'c'..=b'f' | b'C'..=b'F') => 12,
+        [b'\\', b'u', ..] => 6,
+        [b'\\', ..] => 2,
+        [first, ..] => match first {
+            0..=0x7f => 1,
+            0x80..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+        },
+        [] => 0,
+    };
+    let spelled = text.get(..size).unwrap_or(text);
+    let said = if spelled.first() == Some(&b'\\') {
+        unescaped(&[b"\"", spelled, b"\""].concat()).into_owned()
+    } else {
+        spelled.to_vec()
+    };
+    (spelled.len(), said)
+}
+
 fn hex4(digits: &[u8]) -> u32 {
     digits.iter().take(4).fold(0, |code, c| code << 4 | char::from(*c).to_digit(16).unwrap_or(0))
 }
@@ -170,14 +205,48 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// Whether two valid values are the same: scalars by their text, objects without regard to the order of members.
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    match (Kind::of(a), Kind::of(b)) {
+        (Kind::Array, Kind::Array) => {
+            let (left, right) = (elements(a), elements(b));
+            left.len() == right.len() && left.into_iter().zip(right).all(|(x, y)| same(x, y))
+        }
+        (Kind::Object, Kind::Object) => {
+            let (mut left, mut right) = (members(a), members(b));
+            left.sort_by(|x, y| x.0.cmp(&y.0));
+            right.sort_by(|x, y| x.0.cmp(&y.0));
+            left.len() == right.len() && left.iter().zip(&right).all(|(x, y)| x.0 == y.0 && same(x.1, y.1))
+        }
+        _ => false,
+    }
+}
+
+/// Whether two places hold equal values, or nothing both.
+pub(crate) fn alike(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => equal(a, b),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
 /// The members of a valid object: unescaped key and value text, in order.
 pub(crate) fn members(text: &[u8]) -> Vec<(Cow<'_, [u8]>, &[u8])> {
+    spelled(text).into_iter().map(|(key, value)| (unescaped(key), value)).collect()
+}
+
+/// The members of a valid object: the texts of key and value, in order.
+pub(crate) fn spelled(text: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut cursor = Cursor::trusting(text);
     let mut found = Vec::new();
     let mut at = cursor.space(1);
     while cursor.at(at) == b'"' {
         let end = cursor.string(at + 1);
-        let key = unescaped(text.get(at..end).unwrap_or_default());
+        let key = text.get(at..end).unwrap_or_default();
         let start = cursor.space(cursor.space(end) + 1);
         let end = cursor.skip(start, 1);
         let Some(value) = text.get(start..end) else { break };
@@ -215,6 +284,55 @@ pub(crate) fn value_at<'a>(text: &'a [u8], keys: &[String]) -> Option<&'a [u8]> 
         }
         members(text).into_iter().find(|(name, _)| **name == *key.as_bytes()).map(|(_, value)| value)
     })
+}
+
+/// A valid value in which `value` stands at a path of plain keys. What stands in its way is replaced by objects; all
+/// else keeps its text.
+pub(crate) fn with(text: &[u8], keys: &[String], value: &[u8]) -> Vec<u8> {
+    let Some((first, rest)) = keys.split_first() else { return value.to_vec() };
+    let members = if Kind::of(text) == Kind::Object { spelled(text) } else { Vec::new() };
+    let named = |key: &[u8]| *unescaped(key) == *first.as_bytes();
+    let there = members.iter().find(|(key, _)| named(key)).map(|(_, there)| *there);
+    let inner = with(there.unwrap_or(b"{}"), rest, value);
+    let quoted = quoted(first);
+    let all = members.iter().map(|(key, there)| (*key, if named(key) { inner.as_slice() } else { *there }));
+    let last = there.is_none().then_some((quoted.as_bytes(), inner.as_slice()));
+    object(&all.chain(last).collect::<Vec<_>>())
+}
+
+/// An array of values given as text.
+pub(crate) fn array(elements: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(element.as_ref());
+    }
+    out.push(b']');
+    out
+}
+
+/// An object of members given as text, keys with their quotes.
+pub(crate) fn object(members: &[(&[u8], impl AsRef<[u8]>)]) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    for (index, (key, value)) in members.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        out.push(b':');
+        out.extend_from_slice(value.as_ref());
+    }
+    out.push(b'}');
+    out
+}
+
+/// Whether a text is a number as JSON has it.
+pub(crate) fn is_number(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'-' | b'0'..=b'9'))
+        && text.last().is_some_and(u8::is_ascii_digit)
+        && Cursor::is_value(text)
 }
 
 /// A valid value as text of its own.

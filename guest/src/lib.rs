@@ -16,6 +16,7 @@
 mod carry;
 mod check;
 mod detect;
+mod embed;
 mod index;
 mod judge;
 mod op;
@@ -40,6 +41,7 @@ mod rules;
 mod component;
 
 pub use judge::{Fidelity, Verdict};
+pub use op::{OPS, Reference};
 pub use pack::{CarryPlace, Duplicates, Outlook, Overflow, Policy, Problem};
 pub use rules::{Change, Counts, Detection, Fault, FaultKind, Manifest, Normalized, Rules, Translation, VersionInfo};
 pub use trial::Failure;

@@ -9,6 +9,8 @@ pub(crate) enum Seg {
     Key(String),
     /// Every element of an array, or every member of an object.
     Star,
+    /// The JSON document that a string holds. No path of a pack has it: `embedded` puts it between its own and others.
+    Document,
 }
 
 /// A place, or with `*` a set of places.
@@ -47,6 +49,8 @@ impl Path {
         let mut bound = Vec::new();
         for (mine, theirs) in self.0.iter().zip(&top.0) {
             match (mine, theirs) {
+                (Seg::Document, Seg::Document) => {}
+                (Seg::Document, _) | (_, Seg::Document) => return None,
                 (_, Seg::Star) => bound.push(mine.clone()),
                 (Seg::Star, Seg::Key(_)) => {}
                 (Seg::Key(a), Seg::Key(b)) if a == b => {}
@@ -56,7 +60,7 @@ impl Path {
         let mut bound = bound.into_iter();
         let head = instead.0.iter().map(|seg| match seg {
             Seg::Star => bound.next().unwrap_or(Seg::Star),
-            Seg::Key(_) => seg.clone(),
+            Seg::Key(_) | Seg::Document => seg.clone(),
         });
         let mut path: Vec<Seg> = head.collect();
         path.extend(self.0.iter().skip(top.0.len()).cloned());
@@ -101,6 +105,7 @@ impl fmt::Display for Path {
             f.write_char('/')?;
             match seg {
                 Seg::Star => f.write_char('*')?,
+                Seg::Document => f.write_str("(document)")?,
                 Seg::Key(key) if key == "*" => f.write_str("~2")?,
                 Seg::Key(key) => f.write_str(&escaped(key))?,
             }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use crate::carry::Carry;
 use crate::check::{Checked, Step, for_each_rule};
 use crate::json;
-use crate::op::{Condition, Direction, Edit, Loss, Op, Rule, Style, Test};
+use crate::op::{Condition, Differing, Direction, Edit, Loss, Op, Rule, Style, Taken, Test, Tuple};
 use crate::pack::{CarryPlace, Policy};
 use crate::path::{Path, Seg};
 use crate::tape::Text;
@@ -80,6 +80,8 @@ pub(crate) struct TrieNode {
     slots: Vec<u16>,
     /// What holds for members that no branch names, and for elements.
     pub(crate) star: Option<Place>,
+    /// What holds in the JSON document that a string here holds.
+    pub(crate) document: Option<Place>,
     /// The keys that tell elements apart, if this is a collection: the first that an element has.
     pub(crate) keys: Vec<Vec<String>>,
 }
@@ -145,9 +147,22 @@ pub(crate) enum Hop {
 
 /// What an op does below its scope; all paths are plain keys.
 pub(crate) enum Body {
-    Relink { lower: Vec<Sym>, upper: Vec<Sym>, style: Style },
+    Relink { lower: Vec<Sym>, upper: Vec<Sym>, style: Style, taken: Taken },
     Edit { at: Vec<Sym>, edit: Edit },
+    Tuple { places: Vec<Vec<Sym>>, tuple: Tuple },
+    Spread(Spread),
     In { codes: Vec<Code> },
+    Embedded { codes: Vec<Code> },
+}
+
+/// A member below the scope, and the elements of a list that it goes into.
+pub(crate) struct Spread {
+    pub(crate) from: Vec<Sym>,
+    pub(crate) list: Vec<Sym>,
+    /// Below an element.
+    pub(crate) member: Vec<Sym>,
+    pub(crate) differing: Differing,
+    pub(crate) taken: Taken,
 }
 
 /// A condition, on a node that the op's scope has bound.
@@ -300,8 +315,17 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
     for step in &checked.steps {
         for_each_rule(&step.rules, &Path::default(), &mut |scope, rule| match &rule.op {
             Op::Relink { lower, upper, .. } => growth += lower.0.len().abs_diff(upper.0.len()) as u32,
-            Op::Edit { at, edit } => floor = floor.max((scope.0.len() + at.0.len()) as u32 + edit.depth()),
-            Op::In { .. } => {}
+            Op::Edit { at, edit } => {
+                growth += edit.growth();
+                floor = floor.max((scope.0.len() + at.0.len()) as u32 + edit.depth());
+            }
+            Op::Tuple(tuple) => {
+                let lengths = tuple.places.iter().map(|place| place.0.len() as u32);
+                growth += lengths.clone().max().unwrap_or(0);
+                floor = floor.max(scope.0.len() as u32 + lengths.max().unwrap_or(0) + tuple.depth());
+            }
+            Op::Spread { from, to, .. } => growth += from.0.len().abs_diff(to.0.len()) as u32,
+            Op::In { .. } | Op::Embedded { .. } => {}
         });
     }
     let carry_overhead = versions.iter().map(|version| Carry::overhead(&version.id)).max().unwrap_or(0);
@@ -351,11 +375,8 @@ fn places(checked: &Checked) -> Result<BTreeSet<Path>, String> {
             rules.reverse();
         }
         for (scope, rule) in rules {
-            if let Op::Relink { lower, upper, .. } = &rule.op {
-                let (before, after) = match direction {
-                    Direction::Up => (lower.under(&scope), upper.under(&scope)),
-                    Direction::Down => (upper.under(&scope), lower.under(&scope)),
-                };
+            for (before, after) in rule.op.passages(direction) {
+                let (before, after) = (before.under(&scope), after.under(&scope));
                 let pulled: Vec<Path> =
                     needed.iter().filter_map(|place: &Path| place.transplanted(&after, &before)).collect();
                 needed.extend(pulled);
@@ -406,6 +427,7 @@ impl Builder {
             at = match seg {
                 Seg::Star => self.star(at),
                 Seg::Key(key) => self.named(at, key),
+                Seg::Document => self.document(at),
             };
         }
     }
@@ -419,6 +441,17 @@ impl Builder {
             node.star = Some(star);
         }
         star
+    }
+
+    fn document(&mut self, at: Place) -> Place {
+        if let Some(document) = self.trie.get(at as usize).and_then(|node| node.document) {
+            return document;
+        }
+        let document = self.push();
+        if let Some(node) = self.trie.get_mut(at as usize) {
+            node.document = Some(document);
+        }
+        document
     }
 
     fn named(&mut self, at: Place, key: &str) -> Place {
@@ -444,25 +477,29 @@ impl Builder {
     /// What holds for every member holds for the named ones, too.
     fn merge_stars(&mut self, at: Place) {
         let Some(node) = self.trie.get(at as usize) else { return };
-        let star = node.star;
+        let (star, document) = (node.star, node.document);
         let named: Vec<Place> = node.branches.iter().map(|branch| branch.node).collect();
         for below in &named {
             if let Some(star) = star {
                 self.merge(star, *below);
             }
         }
-        for below in named.into_iter().chain(star) {
+        for below in named.into_iter().chain(star).chain(document) {
             self.merge_stars(below);
         }
     }
 
     fn merge(&mut self, from: Place, into: Place) {
         let Some(node) = self.trie.get(from as usize) else { return };
-        let star = node.star;
+        let (star, document) = (node.star, node.document);
         let named: Vec<(Sym, Place)> = node.branches.iter().map(|branch| (branch.symbol, branch.node)).collect();
         if let Some(star) = star {
             let to = self.star(into);
             self.merge(star, to);
+        }
+        if let Some(document) = document {
+            let to = self.document(into);
+            self.merge(document, to);
         }
         for (symbol, below) in named {
             let Some(name) = self.symbols.get(symbol as usize).map(|symbol| symbol.name.clone()) else { continue };
@@ -476,6 +513,7 @@ impl Builder {
             let node = self.trie.get(at as usize)?;
             match seg {
                 Seg::Star => node.star,
+                Seg::Document => node.document,
                 Seg::Key(key) => node
                     .branches
                     .iter()
@@ -501,22 +539,35 @@ impl Builder {
     fn code(&mut self, step: &Step, rule: &Rule) -> Code {
         let loses = [Direction::Up, Direction::Down].map(|direction| rule.loss(direction) != Loss::Nothing);
         let split = match &rule.op {
-            Op::In { at, .. } => at.0.len(),
-            Op::Relink { lower, .. } => lower.scope_len(),
-            Op::Edit { at, .. } => at.scope_len(),
+            Op::In { at, .. } | Op::Embedded { at, .. } => at.0.len(),
+            Op::Relink { .. } | Op::Edit { .. } | Op::Tuple(_) | Op::Spread { .. } => rule.op.at().scope_len(),
         };
         let scope = rule.op.at().0.iter().take(split).map(|seg| match seg {
-            Seg::Star => Hop::Star,
+            Seg::Star | Seg::Document => Hop::Star,
             Seg::Key(key) => Hop::Key(self.symbol(key)),
         });
         let scope = scope.collect();
         let mut tail = |path: &Path| self.keys(path.0.get(split..).unwrap_or_default());
         let body = match &rule.op {
-            Op::Relink { lower, upper, style } => {
-                Body::Relink { lower: tail(lower), upper: tail(upper), style: *style }
+            Op::Relink { lower, upper, style, taken } => {
+                Body::Relink { lower: tail(lower), upper: tail(upper), style: *style, taken: *taken }
             }
             Op::Edit { at, edit } => Body::Edit { at: tail(at), edit: edit.clone() },
+            Op::Tuple(tuple) => {
+                Body::Tuple { places: tuple.places.iter().map(&mut tail).collect(), tuple: tuple.clone() }
+            }
+            Op::Spread { from, to, differing, taken } => {
+                let (list, member) = to.0.split_at(to.scope_len());
+                Body::Spread(Spread {
+                    from: tail(from),
+                    list: tail(&Path(list.to_vec())),
+                    member: self.keys(member),
+                    differing: *differing,
+                    taken: *taken,
+                })
+            }
             Op::In { rules, .. } => Body::In { codes: self.codes(step, rules) },
+            Op::Embedded { rules, .. } => Body::Embedded { codes: self.codes(step, rules) },
         };
         let mut guard = |condition: &Condition| Guard {
             stars: condition.path.0.iter().filter(|seg| **seg == Seg::Star).count(),

@@ -4,11 +4,15 @@
 //! writes an entry, and otherwise none. On the way back an op that finds its entry gives the original back if the
 //! value is still what was put there; if somebody edited it, the edit wins.
 
+mod embedded;
+mod spread;
+mod tuple;
+
 use std::collections::BTreeMap;
 
 use crate::carry::{Bound, Carry, Entry, Kept};
 use crate::json;
-use crate::op::{Direction, Edit, Emptied, Put, Refusal, Style};
+use crate::op::{Direction, Edit, Emptied, Put, Recalled, Refusal, Style, Taken};
 use crate::pack::{CarryPlace, Overflow};
 use crate::path;
 use crate::plan::{Body, Code, Guard, Hop, Plan, Stretch, Sym};
@@ -51,6 +55,8 @@ pub(crate) struct Run<'r> {
     desk: &'r mut Desk,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
     keys: BTreeMap<u32, Vec<String>>,
+    /// Where the string stands that holds the document on the tape, if that isn't the record.
+    outer: Option<String>,
     /// What was changed, if somebody asked.
     pub(crate) trace: Option<Vec<Change>>,
 }
@@ -70,6 +76,7 @@ impl<'r> Run<'r> {
             counts: Counts { lost, ..Counts::default() },
             desk,
             keys: BTreeMap::new(),
+            outer: None,
             trace: None,
         }
     }
@@ -161,7 +168,7 @@ impl<'r> Run<'r> {
             return Ok(());
         }
         let (depth, innermost) = (depth + 1, depth + 1 == code.scope.len());
-        let reserved = if node == DOCUMENT { self.plan.reserved.as_slice() } else { &[] };
+        let reserved = if node == DOCUMENT && self.outer.is_none() { self.plan.reserved.as_slice() } else { &[] };
         let mut at = self.tape.node(node).first;
         let mut index = 0;
         while at != NONE {
@@ -191,18 +198,18 @@ impl<'r> Run<'r> {
         }
         let mut kept = Kept::default();
         match &code.body {
-            Body::Relink { lower, upper, style: Style::Rename } => {
+            Body::Relink { lower, upper, style: Style::Rename, taken } => {
                 let (from, to) = self.direction.sides(lower, upper);
                 match (self.tape.find(node, from), to.last()) {
                     (Some(member), Some(symbol)) if self.tape.find(node, to).is_none() => {
                         self.tape.rename(member, *symbol);
                         return Ok(());
                     }
-                    _ => self.relink(code, node, (from, to), Style::Rename, None, &mut kept)?,
+                    _ => self.relink(code, node, (from, to), (Style::Rename, *taken), None, &mut kept)?,
                 }
             }
-            Body::Relink { lower, upper, style } => {
-                self.relink(code, node, self.direction.sides(lower, upper), *style, None, &mut kept)?
+            Body::Relink { lower, upper, style, taken } => {
+                self.relink(code, node, self.direction.sides(lower, upper), (*style, *taken), None, &mut kept)?
             }
             Body::Edit { at, edit } => {
                 if self.quick(code, node, at, edit)? {
@@ -210,7 +217,10 @@ impl<'r> Run<'r> {
                 }
                 self.edit(code, node, at, edit, None, &mut kept)?
             }
+            Body::Tuple { places, tuple } => self.tuple(code, node, places, tuple, None, &mut kept)?,
+            Body::Spread(spread) => self.spread(code, node, spread, None, &mut kept)?,
             Body::In { codes } => return self.codes(codes, node),
+            Body::Embedded { codes } => self.embedded(code, codes, node)?,
         };
         if kept.is_empty() { Ok(()) } else { self.keep(code, kept) }
     }
@@ -233,14 +243,18 @@ impl<'r> Run<'r> {
         let mut kept = Kept::default();
         if doing {
             let changed = match &code.body {
-                Body::Relink { lower, upper, style } => {
-                    self.relink(code, node, self.direction.sides(lower, upper), *style, memory.as_ref(), &mut kept)?
+                Body::Relink { lower, upper, style, taken } => {
+                    let (from, to) = self.direction.sides(lower, upper);
+                    self.relink(code, node, (from, to), (*style, *taken), memory.as_ref(), &mut kept)?
                 }
                 Body::Edit { at, edit } => self.edit(code, node, at, edit, memory.as_ref(), &mut kept)?,
+                Body::Tuple { places, tuple } => self.tuple(code, node, places, tuple, memory.as_ref(), &mut kept)?,
+                Body::Spread(spread) => self.spread(code, node, spread, memory.as_ref(), &mut kept)?,
                 Body::In { codes } => {
                     self.codes(codes, node)?;
                     true
                 }
+                Body::Embedded { codes } => self.embedded(code, codes, node)?,
             };
             if changed && code.guard(self.direction.opposite()).is_some_and(|guard| !self.holds(guard, base)) {
                 kept.done = Some(true);
@@ -269,13 +283,18 @@ impl<'r> Run<'r> {
         code: &'r Code,
         node: u32,
         (from, to): (&'r [Sym], &'r [Sym]),
-        style: Style,
+        (style, taken): (Style, Taken),
         memory: Option<&Kept>,
         kept: &mut Kept,
     ) -> Outcome<bool> {
-        let (found, taken) = (self.tape.find(node, from), self.tape.find(node, to));
-        let (member, other) = match (found, taken) {
+        let (found, there) = (self.tape.find(node, from), self.tape.find(node, to));
+        let (member, other) = match (found, there) {
             (None, None) => return Ok(false),
+            (Some(member), Some(there)) if taken == Taken::Overwritten => {
+                kept.value = Some((Some(self.string(there)), None));
+                self.tape.detach(there);
+                (member, memory.and_then(|kept| kept.value.as_ref()))
+            }
             (Some(_), Some(_)) => {
                 return Err(self.fault(
                     code,
@@ -308,9 +327,16 @@ impl<'r> Run<'r> {
             Style::Move => {
                 let parent = self.parents(code, node, to, parents, Emptied::Goes, kept)?;
                 self.tape.graft(self.plan, member, parent, *last);
-                self.tape.detach(member);
-                self.prune(node, from, Emptied::Goes, memory);
             }
+        }
+        if let (Some((Some(overwritten), None)), Some((last, parents))) = (other, from.split_last()) {
+            let parent = self.parents(code, node, from, parents, Emptied::Goes, kept)?;
+            self.tape.append_text(self.plan, parent, *last, overwritten.as_bytes());
+            self.counts.restored += 1;
+        }
+        if style == Style::Move {
+            self.tape.detach(member);
+            self.prune(node, from, Emptied::Goes, memory);
         }
         if let Some(before) = before {
             let after = self.pointer(node, to);
@@ -369,36 +395,35 @@ impl<'r> Run<'r> {
             }
             Some(id) => Some(self.tape.text(self.tape.node(id).value)),
         };
-        let remembered = memory.and_then(|kept| kept.value.as_ref()).filter(|(_, put)| match (put, found) {
-            (None, None) => true,
-            (Some(put), Some(found)) => json::equal(put.as_bytes(), found),
-            _ => false,
-        });
         let mut written = std::mem::take(&mut self.desk.written);
-        let put = match remembered {
-            // What the op left as it was stays as it is now, in whatever spelling.
-            Some((Some(was), Some(put))) if was == put => Put::Same,
-            Some((was, _)) => was.as_deref().map_or(Put::Absent, Put::Text),
-            None => {
-                let put = match edit.write(self.direction, found, &mut written) {
-                    Ok(put) => put,
-                    Err(Refusal { kind, expected, found }) => {
-                        return Err(self.fault(code, node, at, kind, &expected, &found));
-                    }
-                };
-                let now = put.text(found, &written);
-                let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
-                let back = back.map(|back| back.text(now, &self.desk.back));
-                if !matches!(back, Ok(back) if same(back, found)) {
-                    let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
-                    if !(spelling && self.plan.policy.carry == CarryPlace::None) {
-                        kept.value = Some((found.map(json::owned), now.map(json::owned)));
-                    }
-                }
-                put
-            }
+        let recalled = match memory.and_then(|kept| kept.value.as_ref()) {
+            Some((was, put)) => edit.recall(self.direction, found, (was.as_deref(), put.as_deref()), &mut written),
+            None => Recalled::Nothing,
         };
-        self.counts.restored += u32::from(remembered.is_some());
+        let (put, restored, pure) = match recalled {
+            Recalled::Original(put) => (put, true, true),
+            Recalled::Merged(put) => (put, true, false),
+            Recalled::Nothing => match edit.write(self.direction, found, &mut written) {
+                Ok(put) => (put, false, false),
+                Err(Refusal { kind, expected, found }) => {
+                    return Err(self.fault(code, node, at, kind, &expected, &found));
+                }
+            },
+        };
+        if !pure {
+            let now = put.text(found, &written);
+            let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
+            let back = back.map(|back| back.text(now, &self.desk.back));
+            if !matches!(back, Ok(back) if edit.comes_back(back, found)) {
+                let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
+                if !(spelling && self.plan.policy.carry == CarryPlace::None) {
+                    kept.value = Some((found.map(json::owned), now.map(json::owned)));
+                }
+            } else if let Some(keepsake) = edit.keepsake(self.direction, found) {
+                kept.value = Some((Some(keepsake), None));
+            }
+        }
+        self.counts.restored += u32::from(restored);
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
         let changed = !same(put.text(found, &written), found);
         let after = put.text(None, &written);
@@ -420,7 +445,7 @@ impl<'r> Run<'r> {
         if let Some(before) = before
             && changed
         {
-            let outcome = match (remembered.is_some(), kept.value.is_some(), self.plan.policy.carry) {
+            let outcome = match (restored, kept.value.is_some(), self.plan.policy.carry) {
                 (true, _, _) => "restored",
                 (false, true, CarryPlace::None) => "lost",
                 (false, true, CarryPlace::Beside | CarryPlace::Inline) => "carried",
@@ -614,7 +639,8 @@ impl<'r> Run<'r> {
 
     /// A place as a JSON Pointer into the record as it is now.
     fn pointer(&self, node: u32, path: &[Sym]) -> String {
-        let mut out = pointer(self.plan, self.tape, node, &self.desk.bound);
+        let mut out = self.outer.clone().unwrap_or_default();
+        out.push_str(&pointer(self.plan, self.tape, node, &self.desk.bound));
         for symbol in path {
             out.push('/');
             out.push_str(&path::escaped(self.plan.symbols.get(usize::from(*symbol)).map_or("", |symbol| &symbol.name)));

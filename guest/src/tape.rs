@@ -166,6 +166,11 @@ impl Tape {
 
     /// Reads a record: validates all of it and keeps the places of the plan.
     pub(crate) fn read(&mut self, plan: &Plan, record: &[u8]) -> Result<(), Flaw> {
+        self.read_at(plan, ROOT, record)
+    }
+
+    /// Reads a document of which the plan knows what it knows of a place.
+    pub(crate) fn read_at(&mut self, plan: &Plan, place: Place, record: &[u8]) -> Result<(), Flaw> {
         self.nodes.clear();
         self.text.truncate(plan.constants.len());
         let start = self.text.len();
@@ -177,7 +182,7 @@ impl Tape {
         if self.text.get(first) != Some(&b'{') {
             return Err(Flaw::Opaque);
         }
-        self.nodes.push(Node::new(NONE, NO_SYM, ROOT, Text::EMPTY, 0, first as u32));
+        self.nodes.push(Node::new(NONE, NO_SYM, place, Text::EMPTY, 0, first as u32));
         let max_depth = (plan.policy.max_depth as usize).min(DEEPEST);
         if !self.index.read(&self.text, start, end) {
             return Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 }));

@@ -1,7 +1,7 @@
 //! The words of the code that documents must know: a new op, policy key or fault without a line of its own is red.
 
 use unskew::Limits;
-use unskew_guest::{Policy, Rules};
+use unskew_guest::{OPS, Policy, Reference, Rules};
 
 use crate::document;
 
@@ -29,17 +29,34 @@ fn section(document: &str, heading: &str) -> String {
 #[test]
 fn every_op_has_a_section_and_a_row() {
     let rules = document("docs/rules.md");
-    let ops = names("guest/src/op.rs", "NAMES: [&str; ", "];");
-    assert!(ops.len() >= 8);
     let ops_section = section(&rules, "## Ops");
-    let table = rows(ops_section.split("\n### ").next().unwrap());
-    for op in &ops {
-        assert!(rules.contains(&format!("\n### `{op}`")), "op {op} has no section");
-        assert!(table.iter().any(|row| row[0] == *op), "op {op} has no row");
+    let (table, _) = ops_section.split_once("\n### ").unwrap();
+    let table: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(table, OPS.map(|op| row(&op)));
+    for op in &OPS {
+        assert!(
+            ops_section.contains(&rendered(op)),
+            "{} has no section that begins like this:\n{}",
+            op.name,
+            rendered(op)
+        );
     }
-    for row in &table {
-        assert!(ops.contains(&row[0]), "the op {} doesn't exist", row[0]);
-    }
+    assert_eq!(ops_section.matches("\n### ").count(), OPS.len());
+}
+
+fn title(op: &Reference) -> String {
+    op.twin.map_or(format!("`{}`", op.name), |twin| format!("`{}`, `{twin}`", op.name))
+}
+
+fn row(op: &Reference) -> String {
+    format!("| {} | {} | {} | {} |", title(op), op.upwards, op.downwards, op.loses)
+}
+
+/// How the section of an op begins: how it is written, an example, and what it refuses.
+fn rendered(op: &Reference) -> String {
+    let [ops, lower, upper] = op.example;
+    let blocks = format!("```toml ops\n{ops},\n```\n\n```json lower\n{lower}\n```\n\n```json upper\n{upper}\n```");
+    format!("\n### {}\n\n`{}`\n\n{blocks}\n\nRefused: {}.\n", title(op), op.syntax, op.refuses)
 }
 
 #[test]

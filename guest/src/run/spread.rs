@@ -1,0 +1,201 @@
+//! `spread`: a member that goes into every element of a list, and comes back from the first.
+//!
+//! The member's own entry in the carry stands at its place, those of elements at theirs: elements that differ, or have
+//! none, come back by their identity wherever they are by then.
+
+use super::{Binding, Outcome, Run};
+use crate::carry::Kept;
+use crate::json;
+use crate::op::{Differing, Direction, Emptied, Taken};
+use crate::plan::{Code, Spread, Sym};
+use crate::rules::{Fault, FaultKind};
+use crate::tape::Shape;
+
+/// An element, its place among its siblings, and the text of its member.
+struct Element {
+    node: u32,
+    index: u32,
+    text: Option<String>,
+}
+
+impl<'r> Run<'r> {
+    /// Returns whether anything has changed.
+    pub(super) fn spread(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        spread: &'r Spread,
+        memory: Option<&Kept>,
+        kept: &mut Kept,
+    ) -> Outcome<bool> {
+        let value = self.tape.find(node, &spread.from).map(|id| self.string(id));
+        let elements = self.elements(node, spread);
+        match self.direction {
+            Direction::Up => self.spread_out(code, node, spread, (value, elements), memory, kept),
+            Direction::Down => self.gather(code, node, spread, (value, elements), memory, kept),
+        }
+    }
+
+    fn spread_out(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        spread: &'r Spread,
+        (value, elements): (Option<String>, Vec<Element>),
+        memory: Option<&Kept>,
+        kept: &mut Kept,
+    ) -> Outcome<bool> {
+        let Some(value) = value else {
+            // What elements have of their own is not this op's doing: on the way back it must stay.
+            kept.done = elements.iter().any(|element| element.text.is_some()).then_some(false);
+            return Ok(false);
+        };
+        let mut first = None;
+        for element in &elements {
+            let there = element.text.as_deref();
+            let (remembered, mut own) = (self.memory_of(code, element), Kept::default());
+            let put = match remembered.as_ref().and_then(|kept| kept.value.as_ref()) {
+                Some((was, Some(put))) if json::equal(put.as_bytes(), value.as_bytes()) => {
+                    self.counts.restored += 1;
+                    was.as_deref()
+                }
+                _ => Some(value.as_str()),
+            };
+            if there.is_some() && put.is_some() {
+                if spread.taken == Taken::Refused {
+                    return Err(self.taken(code, element.node, &spread.member));
+                }
+                own.value = Some((element.text.clone(), put.map(str::to_owned)));
+            }
+            if let Some(text) = put {
+                self.put(code, element.node, &spread.member, text, &mut own)?;
+                first = first.or(put.map(str::to_owned));
+            }
+            self.keep_of(code, element, own)?;
+        }
+        let first = first.or_else(|| elements.iter().find_map(|element| element.text.clone()));
+        if first.as_ref() != Some(&value) {
+            kept.value = Some((Some(value), first));
+        }
+        self.take_out(node, &spread.from, memory);
+        // What the other direction has overwritten.
+        if let Some((Some(overwritten), Some(_))) = memory.and_then(|kept| kept.value.as_ref()) {
+            self.put(code, node, &spread.from, overwritten, kept)?;
+            self.counts.restored += 1;
+        }
+        Ok(true)
+    }
+
+    fn gather(
+        &mut self,
+        code: &'r Code,
+        node: u32,
+        spread: &'r Spread,
+        (there, elements): (Option<String>, Vec<Element>),
+        memory: Option<&Kept>,
+        kept: &mut Kept,
+    ) -> Outcome<bool> {
+        let first = elements.iter().find_map(|element| element.text.clone());
+        let value = match memory.and_then(|kept| kept.value.as_ref()) {
+            Some((was, put)) if json::alike(put.as_deref().map(str::as_bytes), first.as_deref().map(str::as_bytes)) => {
+                self.counts.restored += 1;
+                was.clone()
+            }
+            _ => first.clone(),
+        };
+        let Some(value) = value else {
+            kept.done = there.is_some().then_some(false);
+            return Ok(false);
+        };
+        if let Some(there) = there {
+            if spread.taken == Taken::Refused {
+                return Err(self.taken(code, node, &spread.from));
+            }
+            kept.value = Some((Some(there), Some(value.clone())));
+        }
+        for element in &elements {
+            let (remembered, mut own) = (self.memory_of(code, element), Kept::default());
+            if element.text.as_deref() != Some(&value) {
+                if spread.differing == Differing::Refused && first.is_some() {
+                    let (expected, found) = ("the same value in every element", "another one");
+                    return Err(self.fault(code, element.node, &spread.member, FaultKind::Conflict, expected, found));
+                }
+                own.value = Some((element.text.clone(), Some(value.clone())));
+            }
+            if element.text.is_some() {
+                match remembered.as_ref().and_then(|kept| kept.value.as_ref()) {
+                    Some((Some(overwritten), Some(_))) => {
+                        self.put(code, element.node, &spread.member, overwritten, &mut own)?;
+                        self.counts.restored += 1;
+                    }
+                    _ => self.take_out(element.node, &spread.member, remembered.as_ref()),
+                }
+            }
+            self.keep_of(code, element, own)?;
+        }
+        self.put(code, node, &spread.from, &value, kept)?;
+        Ok(true)
+    }
+
+    fn elements(&self, node: u32, spread: &'r Spread) -> Vec<Element> {
+        let Some(list) = self.tape.find(node, &spread.list).filter(|list| self.tape.node(*list).shape != Shape::Opaque)
+        else {
+            return Vec::new();
+        };
+        let element = |(index, node): (usize, u32)| {
+            let text = self.tape.find(node, &spread.member).map(|id| self.string(id));
+            Element { node, index: index as u32, text }
+        };
+        self.tape.children(list).enumerate().map(element).collect()
+    }
+
+    /// What the carry holds of one element.
+    fn memory_of(&mut self, code: &'r Code, element: &Element) -> Option<Kept> {
+        if !self.carry.speaks_of(code.digest) {
+            return None;
+        }
+        self.desk.bound.push(Binding { node: element.node, index: element.index, identity: None });
+        let place = self.place(code);
+        self.desk.bound.pop();
+        self.carry.take(code.digest, &place)
+    }
+
+    fn keep_of(&mut self, code: &'r Code, element: &Element, kept: Kept) -> Outcome<()> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.desk.bound.push(Binding { node: element.node, index: element.index, identity: None });
+        let done = self.keep(code, kept);
+        self.desk.bound.pop();
+        done
+    }
+
+    /// Writes a text at a place, whatever stands there.
+    fn put(&mut self, code: &'r Code, node: u32, path: &'r [Sym], text: &str, kept: &mut Kept) -> Outcome<()> {
+        let before = self.tape.find(node, path).map(|id| self.string(id));
+        match (self.tape.find(node, path), path.split_last()) {
+            (Some(id), _) => self.tape.replace(self.plan, id, text.as_bytes()),
+            (None, Some((last, parents))) => {
+                let parent = self.parents(code, node, path, parents, Emptied::Goes, kept)?;
+                self.tape.append_text(self.plan, parent, *last, text.as_bytes());
+            }
+            (None, None) => {}
+        }
+        if self.trace.is_some() {
+            let place = self.pointer(node, path);
+            self.note(code, place, before, Some(text.to_owned()), "changed");
+        }
+        Ok(())
+    }
+
+    fn take_out(&mut self, node: u32, path: &[Sym], memory: Option<&Kept>) {
+        if let Some(id) = self.tape.find(node, path) {
+            self.tape.detach(id);
+            self.prune(node, path, Emptied::Goes, memory);
+        }
+    }
+
+    fn taken(&self, code: &Code, node: u32, path: &[Sym]) -> Box<Fault> {
+        self.fault(code, node, path, FaultKind::Conflict, "no member here yet", "one that exists already")
+    }
+}
