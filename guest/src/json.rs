@@ -112,9 +112,9 @@ pub(crate) fn character(text: &[u8]) -> (usize, Vec<u8>) {
             b'\\',
             b'u',
             b'd' | b'D',
-            low,
+            b'c'..=b'f' | b'C'..=b'F',
             ..,
-        ] if matches!(low, b'c'..=b'f' | b'C'..=b'F') => 12,
+        ] => 12,
         [b'\\', b'u', ..] => 6,
         [b'\\', ..] => 2,
         [first, ..] => match first {
