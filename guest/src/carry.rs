@@ -168,6 +168,11 @@ impl Carry {
         let found = document.kept.len();
         let entries: Vec<Entry> = document.kept.into_iter().filter_map(EntryDocument::sound).collect();
         let lost = (found - entries.len()) as u32;
+        (Carry::of(entries), lost)
+    }
+
+    /// A carry of these entries.
+    pub(crate) fn of(entries: Vec<Entry>) -> Carry {
         let mut index: Vec<(u64, usize)> =
             entries.iter().enumerate().map(|(i, entry)| (digest(entry.op, &entry.place), i)).collect();
         index.sort_unstable();
@@ -175,7 +180,7 @@ impl Carry {
         ops.sort_unstable();
         let texts = entries.iter().flat_map(|entry| entry.kept.texts());
         let deepest = texts.map(|text| json::depth(text.as_bytes())).max().unwrap_or(0);
-        (Carry { used: vec![false; entries.len()], entries, index, ops, deepest }, lost)
+        Carry { used: vec![false; entries.len()], entries, index, ops, deepest }
     }
 
     pub(crate) fn len(&self) -> u32 {

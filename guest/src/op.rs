@@ -196,11 +196,24 @@ impl Op {
                 (Direction::Down, Differing::Kept) => Loss::Kept("has one place for many members"),
                 (Direction::Down, Differing::Refused) => Loss::Nothing,
             },
-            Op::In { rules, .. } | Op::Embedded { rules, .. } => rules
-                .iter()
-                .map(|rule| rule.loss(direction))
-                .find(|loss| *loss != Loss::Nothing)
-                .unwrap_or(Loss::Nothing),
+            Op::In { rules, .. } | Op::Embedded { rules, .. } => {
+                rules.iter().map(|rule| rule.loss(direction)).find(|loss| *loss != Loss::Nothing).unwrap_or_else(|| {
+                    match self.embeds() && !rules.iter().all(|rule| rule.op.stays()) {
+                        true => Loss::Kept("moves members of a document that is text"),
+                        false => Loss::Nothing,
+                    }
+                })
+            }
+        }
+    }
+
+    /// Whether all that the op touches stays where it is, so that a document comes back by its text.
+    fn stays(&self) -> bool {
+        match self {
+            Op::Relink { style, taken, .. } => (*style, *taken) == (Style::Rename, Taken::Refused),
+            Op::Edit { edit, .. } => edit.stays(),
+            Op::Tuple(_) | Op::Spread { .. } => false,
+            Op::In { rules, .. } | Op::Embedded { rules, .. } => rules.iter().all(|rule| rule.op.stays()),
         }
     }
 

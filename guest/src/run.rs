@@ -220,7 +220,7 @@ impl<'r> Run<'r> {
             Body::Tuple { places, tuple } => self.tuple(code, node, places, tuple, None, &mut kept)?,
             Body::Spread(spread) => self.spread(code, node, spread, None, &mut kept)?,
             Body::In { codes } => return self.codes(codes, node),
-            Body::Embedded { codes } => self.embedded(code, codes, node)?,
+            Body::Embedded { codes } => self.embedded(code, codes, node, None, &mut kept)?,
         };
         if kept.is_empty() { Ok(()) } else { self.keep(code, kept) }
     }
@@ -254,7 +254,7 @@ impl<'r> Run<'r> {
                     self.codes(codes, node)?;
                     true
                 }
-                Body::Embedded { codes } => self.embedded(code, codes, node)?,
+                Body::Embedded { codes } => self.embedded(code, codes, node, memory.as_ref(), &mut kept)?,
             };
             if changed && code.guard(self.direction.opposite()).is_some_and(|guard| !self.holds(guard, base)) {
                 kept.done = Some(true);

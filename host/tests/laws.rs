@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use subject::{Component, Done, Native, Refused, Subject};
 use unskew::Pack;
 
-const PACKS: [&str; 4] = ["opentok", "express", "livekit", "ladder"];
+const PACKS: [&str; 8] = ["opentok", "express", "livekit", "ladder", "grants", "issues", "webhooks", "tower"];
 
 #[test]
 fn laws_hold_natively() {

@@ -281,6 +281,21 @@ impl Edit {
         }
     }
 
+    /// Whether a value stays at its place and keeps the way it is laid out.
+    pub(crate) fn stays(&self) -> bool {
+        match self {
+            Edit::Map(map) => !map.speaks_of_absence(),
+            Edit::Scale(_) | Edit::Time { .. } | Edit::Convert(_) => true,
+            Edit::Add { .. }
+            | Edit::Remove { .. }
+            | Edit::Default { .. }
+            | Edit::Wrap(_)
+            | Edit::KeyBy(_)
+            | Edit::Swapped(_)
+            | Edit::Stamp { .. } => false,
+        }
+    }
+
     /// The places below its own that the edit looks at.
     pub(crate) fn below(&self) -> Vec<Path> {
         match self {

@@ -61,19 +61,19 @@ impl<'r> Run<'r> {
                 }
                 _ => Some(value.as_str()),
             };
-            if there.is_some() && put.is_some() {
+            if there.is_some() {
                 if spread.taken == Taken::Refused {
                     return Err(self.taken(code, element.node, &spread.member));
                 }
                 own.value = Some((element.text.clone(), put.map(str::to_owned)));
             }
-            if let Some(text) = put {
-                self.put(code, element.node, &spread.member, text, &mut own)?;
-                first = first.or(put.map(str::to_owned));
+            match put {
+                Some(text) => self.put(code, element.node, &spread.member, text, &mut own)?,
+                None => self.take_out(element.node, &spread.member, None),
             }
+            first = first.or(put.map(str::to_owned));
             self.keep_of(code, element, own)?;
         }
-        let first = first.or_else(|| elements.iter().find_map(|element| element.text.clone()));
         if first.as_ref() != Some(&value) {
             kept.value = Some((Some(value), first));
         }
@@ -122,14 +122,12 @@ impl<'r> Run<'r> {
                 }
                 own.value = Some((element.text.clone(), Some(value.clone())));
             }
-            if element.text.is_some() {
-                match remembered.as_ref().and_then(|kept| kept.value.as_ref()) {
-                    Some((Some(overwritten), Some(_))) => {
-                        self.put(code, element.node, &spread.member, overwritten, &mut own)?;
-                        self.counts.restored += 1;
-                    }
-                    _ => self.take_out(element.node, &spread.member, remembered.as_ref()),
+            match remembered.as_ref().and_then(|kept| kept.value.as_ref()) {
+                Some((Some(overwritten), put)) if put.is_some() == element.text.is_some() => {
+                    self.put(code, element.node, &spread.member, overwritten, &mut own)?;
+                    self.counts.restored += 1;
                 }
+                _ => self.take_out(element.node, &spread.member, remembered.as_ref()),
             }
             self.keep_of(code, element, own)?;
         }
@@ -137,6 +135,7 @@ impl<'r> Run<'r> {
         Ok(true)
     }
 
+    /// All elements, the first of them first.
     fn elements(&self, node: u32, spread: &'r Spread) -> Vec<Element> {
         let Some(list) = self.tape.find(node, &spread.list).filter(|list| self.tape.node(*list).shape != Shape::Opaque)
         else {
@@ -146,7 +145,12 @@ impl<'r> Run<'r> {
             let text = self.tape.find(node, &spread.member).map(|id| self.string(id));
             Element { node, index: index as u32, text }
         };
-        self.tape.children(list).enumerate().map(element).collect()
+        let mut elements: Vec<Element> = self.tape.children(list).enumerate().map(element).collect();
+        if self.tape.node(list).shape == Shape::Object {
+            // Members have no order: the first is the one whose key is.
+            elements.sort_by_cached_key(|element| self.key(element.node));
+        }
+        elements
     }
 
     /// What the carry holds of one element.
