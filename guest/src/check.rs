@@ -41,7 +41,26 @@ pub(crate) struct Marker {
 pub(crate) struct Step {
     /// `step 1→2`.
     pub(crate) label: String,
+    pub(crate) ways: Ways,
     pub(crate) rules: Vec<Rule>,
+}
+
+/// Which ways a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ways {
+    Both,
+    /// `way = "up"`: older records are read by newer servers, and there is no way back.
+    Up,
+    /// `way = "down"`.
+    Down,
+}
+
+impl Ways {
+    const NAMES: [(&str, Ways); 3] = [("both", Ways::Both), ("up", Ways::Up), ("down", Ways::Down)];
+
+    pub(crate) fn lead(self, direction: Direction) -> bool {
+        matches!((self, direction), (Ways::Both, _) | (Ways::Up, Direction::Up) | (Ways::Down, Direction::Down))
+    }
 }
 
 /// Elements of an array that are told apart by a member, in one of the shapes that the line gives them.
@@ -233,13 +252,15 @@ fn read_steps(table: &mut Table<'_>, ids: &[&str]) -> Vec<Step> {
                 rules.push(rule);
             }
         }
+        let ways = step.take("way").map_or(Some(Ways::Both), |field| field.choice(&Ways::NAMES));
+        let ways = ways.unwrap_or(Ways::Both);
         step.finish();
         match (lower, upper) {
             (Some(lower), Some(upper)) if lower + 1 == upper => {
                 if steps.iter().any(|(other, _)| *other == lower) {
                     field.problem(format!("an earlier step goes from \"{from}\" to \"{to}\" already"));
                 }
-                steps.push((lower, Step { label, rules }));
+                steps.push((lower, Step { label, ways, rules }));
             }
             (Some(_), Some(_)) => field.problem(format!(
                 "goes from \"{from}\" to \"{to}\", but a step goes to the next version of the list: {}",
@@ -451,6 +472,7 @@ fn read_policy(mut table: Table<'_>) -> Option<Policy> {
     limit("carry_max_bytes", 0..=16 << 20, &mut policy.carry_max_bytes);
     limit("max_bytes", 2..=64 << 20, &mut policy.max_bytes);
     limit("max_depth", 1..=128, &mut policy.max_depth);
+    limit("max_lost", 0..=u64::from(u32::MAX), &mut policy.max_lost);
     table.finish();
     Some(policy)
 }

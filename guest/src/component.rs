@@ -132,6 +132,7 @@ impl From<rules::Fault> for wit::Fault {
             FaultKind::OutOfRange => wit::FaultKind::OutOfRange,
             FaultKind::CarryFull => wit::FaultKind::CarryFull,
             FaultKind::UndeclaredLoss => wit::FaultKind::UndeclaredLoss,
+            FaultKind::TooLossy => wit::FaultKind::TooLossy,
             FaultKind::NoWay => wit::FaultKind::NoWay,
         };
         wit::Fault { kind, op: fault.op, place: fault.place, expected: fault.expected, found: fault.found }

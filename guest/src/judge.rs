@@ -46,6 +46,9 @@ fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
     }
     let direction = if held < server { Direction::Up } else { Direction::Down };
     let steps = checked.steps.get(held.min(server)..held.max(server)).unwrap_or_default();
+    if let Some(step) = steps.iter().find(|step| !step.ways.lead(direction)) {
+        return Verdict { fidelity: Fidelity::None, reason: format!("{} goes the other way only", step.label) };
+    }
     let mut losses = Vec::new();
     for step in steps {
         for rule in &step.rules {
@@ -62,5 +65,9 @@ fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
         (_, Overflow::Drop) => (Fidelity::Lossy, "; a full carry drops it"),
         (CarryPlace::Beside | CarryPlace::Inline, Overflow::Refuse) => (Fidelity::Carried, ""),
     };
-    Verdict { fidelity, reason: losses.join("; ") + why }
+    let mut reason = losses.join("; ") + why;
+    if fidelity == Fidelity::Lossy && checked.policy.max_lost < u32::MAX {
+        reason.push_str(&format!("; a record that would lose more than {} values is refused", checked.policy.max_lost));
+    }
+    Verdict { fidelity, reason }
 }

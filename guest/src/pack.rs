@@ -40,6 +40,8 @@ pub struct Policy {
     pub max_bytes: u32,
     /// The deepest nesting of a record.
     pub max_depth: u32,
+    /// The most values that one translation may lose, where no carry keeps them.
+    pub max_lost: u32,
 }
 
 impl Default for Policy {
@@ -54,6 +56,7 @@ impl Default for Policy {
             duplicate_keys: Duplicates::Touched,
             max_bytes: 1 << 20,
             max_depth: 64,
+            max_lost: u32::MAX,
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use crate::carry::Carry;
-use crate::check::{Checked, Step, for_each_rule};
+use crate::check::{Checked, Step, Ways, for_each_rule};
 use crate::json;
 use crate::op::{Condition, Differing, Direction, Edit, Loss, Op, Rule, Style, Taken, Test, Tuple};
 use crate::pack::{CarryPlace, Policy};
@@ -116,6 +116,7 @@ pub(crate) struct Recognised {
 /// The code of one step.
 pub(crate) struct Stretch {
     pub(crate) label: String,
+    ways: Ways,
     pub(crate) ops: Vec<Code>,
     /// Run last, in both directions.
     pub(crate) stamps: Vec<Code>,
@@ -177,6 +178,13 @@ impl Plan {
     /// The id of a version, for messages and carries.
     pub(crate) fn id(&self, version: u16) -> &str {
         self.versions.get(usize::from(version)).map_or("?", |version| version.id.as_str())
+    }
+
+    /// The first step on the way from one version to another that doesn't go there.
+    pub(crate) fn barred(&self, from: u16, to: u16) -> Option<&Stretch> {
+        let direction = if from < to { Direction::Up } else { Direction::Down };
+        let steps = self.steps.get(usize::from(from.min(to))..usize::from(from.max(to)))?;
+        steps.iter().find(|step| !step.ways.lead(direction))
     }
 
     /// Whether a member of this name is looked at anywhere.
@@ -529,7 +537,7 @@ impl Builder {
         let mut digests = Vec::new();
         for_each_rule(&step.rules, &Path::default(), &mut |_, rule| digests.push(rule.digest));
         digests.sort_unstable();
-        Stretch { label: step.label.clone(), ops, stamps, digests }
+        Stretch { label: step.label.clone(), ways: step.ways, ops, stamps, digests }
     }
 
     fn codes(&mut self, step: &Step, rules: &[Rule]) -> Vec<Code> {

@@ -147,6 +147,8 @@ pub enum FaultKind {
     CarryFull,
     /// A pack without a carry declares the op exact, and this record would lose something.
     UndeclaredLoss,
+    /// More values would be lost than the pack's policy allows.
+    TooLossy,
     /// There is no way from the one version to the other.
     NoWay,
 }
@@ -284,10 +286,22 @@ impl Rules {
 
     fn way(&self, from: u16, to: u16) -> Result<(), Fault> {
         let count = self.manifest.versions.len();
-        if usize::from(from.max(to)) < count {
-            return Ok(());
+        if usize::from(from.max(to)) >= count {
+            return Err(Fault::new(FaultKind::NoWay, format!("a version below {count}"), from.max(to).to_string()));
         }
-        Err(Fault::new(FaultKind::NoWay, format!("a version below {count}"), from.max(to).to_string()))
+        match self.plan.barred(from, to) {
+            None => Ok(()),
+            Some(step) => {
+                let expected = format!("a way from version {} to {}", self.plan.id(from), self.plan.id(to));
+                let found = format!("{}, which goes the other way only", step.label);
+                Err(Fault::new(FaultKind::NoWay, expected, found))
+            }
+        }
+    }
+
+    /// Whether the pack has a way from one version to another.
+    pub(crate) fn leads(&self, from: u16, to: u16) -> bool {
+        self.way(from, to).is_ok()
     }
 
     fn read(&mut self, record: &[u8]) -> Result<Read, Fault> {

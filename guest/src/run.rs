@@ -52,6 +52,8 @@ pub(crate) struct Run<'r> {
     carry: Carry,
     fresh: Vec<Entry>,
     pub(crate) counts: Counts,
+    /// How many of the lost values were there: not those whose entry could not be read or found no place.
+    dropped: u32,
     desk: &'r mut Desk,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
     keys: BTreeMap<u32, Vec<String>>,
@@ -74,6 +76,7 @@ impl<'r> Run<'r> {
             carry,
             fresh: Vec::new(),
             counts: Counts { lost, ..Counts::default() },
+            dropped: 0,
             desk,
             keys: BTreeMap::new(),
             outer: None,
@@ -125,6 +128,12 @@ impl<'r> Run<'r> {
                     self.fresh.truncate(before);
                     self.counts.carried -= dropped;
                     self.counts.lost += dropped;
+                    self.dropped += dropped;
+                    if self.dropped > self.plan.policy.max_lost {
+                        let (expected, found) = (self.bearable(), self.dropped.to_string());
+                        let fault = Fault::new(FaultKind::TooLossy, expected, found);
+                        return Err(Box::new(Fault { op: step.label.clone(), ..fault }));
+                    }
                 }
                 Overflow::Refuse => {
                     return Err(Box::new(Fault {
@@ -524,12 +533,21 @@ impl<'r> Run<'r> {
                 ));
             }
             self.counts.lost += 1;
+            self.dropped += 1;
+            if self.dropped > self.plan.policy.max_lost {
+                let place = self.desk.bound.last().map_or(DOCUMENT, |binding| binding.node);
+                return Err(self.fault(code, place, &[], FaultKind::TooLossy, &self.bearable(), "one more"));
+            }
             return Ok(());
         }
         self.counts.carried += 1;
         let place = self.place(code);
         self.fresh.push(Entry::new(code.digest, place, kept));
         Ok(())
+    }
+
+    fn bearable(&self) -> String {
+        format!("at most {} lost values (policy.max_lost)", self.plan.policy.max_lost)
     }
 
     /// What the stars are bound to, as the carry names it.

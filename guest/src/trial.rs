@@ -40,6 +40,9 @@ pub(crate) fn run(rules: &mut Rules) -> Vec<Failure> {
             ("downwards", upper, lower, &example.upper, &example.lower),
         ];
         for (way, from, to, source, target) in ways {
+            if !rules.leads(from, to) {
+                continue;
+            }
             if let Err(message) = way_holds(rules, (from, to), source, target) {
                 note(way, message);
             }
@@ -71,6 +74,7 @@ fn own(record: &[u8], policy: &Policy) -> Vec<u8> {
 fn way_holds(rules: &mut Rules, (from, to): (u16, u16), source: &str, target: &str) -> Result<(), String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let policy = rules.manifest().policy.clone();
+    let returns = rules.leads(to, from);
     let mut translate = |record: &[u8], carry: &[u8], from, to| -> Result<Translation, String> {
         rules.translate(record, carry, from, to).map_err(|fault| fault.to_string())
     };
@@ -80,9 +84,12 @@ fn way_holds(rules: &mut Rules, (from, to): (u16, u16), source: &str, target: &s
     }
     let there = translate(source.as_bytes(), b"", from, to)?;
     // A record that only its carry brings back is not what an example of the other way would give.
-    let other_way_is_exact = translate(target.as_bytes(), b"", to, from)?.counts.carried == 0;
+    let other_way_is_exact = !returns || translate(target.as_bytes(), b"", to, from)?.counts.carried == 0;
     if (other_way_is_exact || from < to) && !json::equal(&own(&there.record, &policy), target.trim().as_bytes()) {
         return Err(format!("expected {}, got {}", target.trim(), text(&there.record)));
+    }
+    if !returns {
+        return Ok(());
     }
     let back = translate(&there.record, &there.carry, to, from)?;
     if back.counts.lost == 0

@@ -170,6 +170,7 @@ fn fault(fault: rules::Fault) -> Fault {
         rules::FaultKind::OutOfRange => FaultKind::OutOfRange,
         rules::FaultKind::CarryFull => FaultKind::CarryFull,
         rules::FaultKind::UndeclaredLoss => FaultKind::UndeclaredLoss,
+        rules::FaultKind::TooLossy => FaultKind::TooLossy,
         rules::FaultKind::NoWay => FaultKind::NoWay,
     };
     Fault { kind, op: fault.op, place: fault.place, expected: fault.expected, found: fault.found }

@@ -267,6 +267,8 @@ pub enum FaultKind {
     CarryFull,
     /// The pair is declared exact, but this record would lose something.
     UndeclaredLoss,
+    /// More values would be lost than the pack's policy allows.
+    TooLossy,
     /// There is no way from the one version to the other.
     NoWay,
 }
@@ -289,6 +291,7 @@ impl FaultKind {
             FaultKind::OutOfRange => "out-of-range",
             FaultKind::CarryFull => "carry-full",
             FaultKind::UndeclaredLoss => "undeclared-loss",
+            FaultKind::TooLossy => "too-lossy",
             FaultKind::NoWay => "no-way",
         }
     }

@@ -74,6 +74,9 @@ fn seeds(pack: &Pack) -> Vec<Tree> {
             let record = example[side].as_str().unwrap().as_bytes();
             let from = native.detect(record).unwrap();
             for to in 0..native.versions().len() as u16 {
+                if native.judge(from, to) == "none" {
+                    continue;
+                }
                 let seed = Tree::read(&native.translate(record, b"", from, to).unwrap().record);
                 seeds.push(seed.without_carry().0);
             }
@@ -149,6 +152,9 @@ fn laws(
     prop_assert_eq!(subject.detect(&there.record), Ok(to), "{}", context("detect", &there));
     untouched(record, &there.record)?;
 
+    if subject.judge(to, from) == "none" {
+        return Ok(true); // a step that goes one way only
+    }
     let back = subject.translate(&there.record, &there.carry, to, from);
     prop_assert!(back.is_ok(), "{}: {:?}", context("return", &there), back);
     let back = back.unwrap();

@@ -3,7 +3,7 @@
 //! A file holds a `why`, a `pack` (TOML text) and a list of `case`s. A case translates `record` (with `carry`, if
 //! given) `from` one version `to` another and expects the bytes `becomes`, or a `fault` by its kind (and `place`).
 //! Then it takes the result home again, as `edit` if a server has changed it, and expects the
-//! bytes `back`, or without those the JSON of `record`. `carried`, `restored` and `lost` count what each way did.
+//! bytes `back`, or without those the JSON of `record`, or `back_fault`. `carried`, `restored` and `lost` count what each way did.
 //! A file with `problems` instead expects exactly those lines of the pack.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -37,6 +37,8 @@ struct Case {
     fault: Option<String>,
     place: Option<String>,
     edit: Option<String>,
+    /// The fault of the way back, by its kind.
+    back_fault: Option<String>,
     back: Option<String>,
     /// Of the way there and the way back: carried, restored, lost.
     #[serde(default)]
@@ -138,9 +140,11 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
         same("carried, restored, lost", counts, &there.counts)?;
     }
     let met = case.edit.clone().unwrap_or_else(|| text(&there.record));
-    let home = subject
-        .translate(met.as_bytes(), &there.carry, to, from)
-        .map_err(|refused| format!("way back: {}", refused.message))?;
+    let home = subject.translate(met.as_bytes(), &there.carry, to, from);
+    if let Some(kind) = &case.back_fault {
+        return same("fault of the way back", &Some(kind.as_str()), &home.err().as_ref().map(|refused| &*refused.kind));
+    }
+    let home = home.map_err(|refused| format!("way back: {}", refused.message))?;
     match &case.back {
         Some(bytes) => same("back", bytes, &text(&home.record))?,
         None => {

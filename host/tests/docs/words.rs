@@ -77,7 +77,7 @@ fn every_form_of_time_kind_of_value_and_rounding_is_named() {
 #[test]
 fn every_policy_key_has_a_row_with_its_default_and_range() {
     let table = rows(&section(&document("docs/rules.md"), "## Policy"));
-    let Policy { carry_member, carry_max_bytes, max_bytes, max_depth, .. } = Policy::default();
+    let Policy { carry_member, carry_max_bytes, max_bytes, max_depth, max_lost, .. } = Policy::default();
     let source = document("guest/src/pack.rs");
     let (_, fields) = source.split_once("pub struct Policy {").unwrap();
     let fields = fields.split('}').next().unwrap().lines();
@@ -90,6 +90,7 @@ fn every_policy_key_has_a_row_with_its_default_and_range() {
             "carry_member" => assert_eq!(*default, carry_member),
             "carry_max_bytes" => assert_eq!(*default, number(carry_max_bytes)),
             "max_bytes" => assert_eq!(*default, number(max_bytes)),
+            "max_lost" => assert_eq!(*default, number(max_lost)),
             "max_depth" => assert_eq!(*default, number(max_depth)),
             _ => assert_eq!(accepts(key, &format!("\"{default}\"")), Ok(Policy::default()), "{key}"),
         }
