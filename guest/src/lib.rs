@@ -17,6 +17,8 @@ mod carry;
 mod check;
 mod detect;
 mod embed;
+mod emit;
+mod fuse;
 mod index;
 mod judge;
 mod op;

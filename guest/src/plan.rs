@@ -9,6 +9,7 @@
 //! What is thrown away: the paths' text. Costs: memory in the number of named places, not of pairs.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::carry::Carry;
 use crate::check::{Checked, Step, Ways, for_each_rule};
@@ -117,9 +118,9 @@ pub(crate) struct Recognised {
 pub(crate) struct Stretch {
     pub(crate) label: String,
     ways: Ways,
-    pub(crate) ops: Vec<Code>,
+    pub(crate) ops: Vec<Arc<Code>>,
     /// Run last, in both directions.
-    pub(crate) stamps: Vec<Code>,
+    pub(crate) stamps: Vec<Arc<Code>>,
     /// What the carry calls the step's ops, sorted.
     pub(crate) digests: Vec<u64>,
 }
@@ -152,8 +153,8 @@ pub(crate) enum Body {
     Edit { at: Vec<Sym>, edit: Edit },
     Tuple { places: Vec<Vec<Sym>>, tuple: Tuple },
     Spread(Spread),
-    In { codes: Vec<Code> },
-    Embedded { codes: Vec<Code> },
+    In { codes: Vec<Arc<Code>> },
+    Embedded { codes: Vec<Arc<Code>> },
 }
 
 /// A member below the scope, and the elements of a list that it goes into.
@@ -532,7 +533,7 @@ impl Builder {
     }
 
     fn stretch(&mut self, step: &Step) -> Stretch {
-        let (stamps, ops): (Vec<Code>, Vec<Code>) =
+        let (stamps, ops): (Vec<Arc<Code>>, Vec<Arc<Code>>) =
             self.codes(step, &step.rules).into_iter().partition(|code| code.name == "stamp");
         let mut digests = Vec::new();
         for_each_rule(&step.rules, &Path::default(), &mut |_, rule| digests.push(rule.digest));
@@ -540,8 +541,8 @@ impl Builder {
         Stretch { label: step.label.clone(), ways: step.ways, ops, stamps, digests }
     }
 
-    fn codes(&mut self, step: &Step, rules: &[Rule]) -> Vec<Code> {
-        rules.iter().map(|rule| self.code(step, rule)).collect()
+    fn codes(&mut self, step: &Step, rules: &[Rule]) -> Vec<Arc<Code>> {
+        rules.iter().map(|rule| Arc::new(self.code(step, rule))).collect()
     }
 
     fn code(&mut self, step: &Step, rule: &Rule) -> Code {

@@ -6,6 +6,7 @@ use crate::carry::Carry;
 use crate::check::{self, Example};
 use crate::cursor::Flaw;
 use crate::detect::detect;
+use crate::fuse::{Fused, fuse};
 use crate::json;
 use crate::judge::{self, Fidelity, Verdict};
 use crate::pack::{Duplicates, Policy, Problem};
@@ -22,6 +23,10 @@ pub struct Rules {
     pub(crate) examples: Vec<Example>,
     tape: Tape,
     desk: Desk,
+    /// For each pair of versions its fused plan, or that there is none, once somebody has asked.
+    fused: Vec<Option<Option<Box<Fused>>>>,
+    #[cfg(test)]
+    emitted: u32,
 }
 
 /// What a pack is about.
@@ -208,6 +213,9 @@ impl Rules {
             examples: checked.examples,
             tape,
             desk: Desk::default(),
+            fused: Vec::new(),
+            #[cfg(test)]
+            emitted: 0,
         })
     }
 
@@ -272,6 +280,23 @@ impl Rules {
         run.trace = Some(Vec::new());
         run.steps(from, to).map_err(|fault| *fault)?;
         Ok(run.trace.take().unwrap_or_default())
+    }
+
+    /// Runs all ops one by one from now on.
+    #[cfg(test)]
+    pub(crate) fn unfuse(&mut self) {
+        let count = self.manifest.versions.len();
+        self.fused = (0..count * count).map(|_| Some(None)).collect();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_fused(&mut self, a: u16, b: u16) -> bool {
+        fused(&mut self.fused, &self.plan, a, b).is_some()
+    }
+    /// How many records fused plans have written.
+    #[cfg(test)]
+    pub(crate) fn emitted(&self) -> u32 {
+        self.emitted
     }
 
     fn expect(&mut self, record: &[u8], from: u16, to: u16) -> Result<(), Fault> {
@@ -350,16 +375,26 @@ impl Rules {
 
     /// Translates the record that was read last.
     fn write(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
+        let fused = fused(&mut self.fused, &self.plan, from, to);
         let mut run = start(&self.plan, &mut self.tape, &mut self.desk, carry, from);
-        let mut carry = run.steps(from, to).map_err(|fault| *fault)?;
+        let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 256);
+        let at_once = fused.and_then(|fused| run.fused(fused, from, to, &mut out));
+        let is_done = at_once.is_some();
+        let mut carry = match at_once {
+            Some(carry) => carry,
+            None => run.steps(from, to).map_err(|fault| *fault)?,
+        };
         let counts = run.counts;
         let deepest = run.deepest();
-        self.recognised(to)?;
-        if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
-            self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
+        #[cfg(test)]
+        (self.emitted += u32::from(is_done));
+        if !is_done {
+            self.recognised(to)?;
+            if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
+                self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
+            }
+            self.tape.write(&self.plan, &mut out);
         }
-        let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 256);
-        self.tape.write(&self.plan, &mut out);
         if out.len() > self.plan.policy.max_bytes as usize {
             return Err(too_large(&self.plan.policy, out.len(), "the translated record: "));
         }
@@ -399,6 +434,14 @@ impl Rules {
             Flaw::Opaque => Fault::new(FaultKind::Opaque, "a JSON object", "something else"),
         }
     }
+}
+
+/// The fused plan of a pair, if it can have one.
+fn fused<'f>(all: &'f mut Vec<Option<Option<Box<Fused>>>>, plan: &Plan, from: u16, to: u16) -> Option<&'f Fused> {
+    let count = plan.versions.len();
+    all.resize_with(count * count, || None);
+    let known = all.get_mut(usize::from(from) * count + usize::from(to))?;
+    known.get_or_insert_with(|| fuse(plan, from, to).map(Box::new)).as_deref()
 }
 
 /// Prepares a translation of the record on the tape: its carry is read and, if inline, taken out.

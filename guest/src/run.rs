@@ -9,8 +9,11 @@ mod spread;
 mod tuple;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::carry::{Bound, Carry, Entry, Kept};
+use crate::emit::Emission;
+use crate::fuse::Fused;
 use crate::json;
 use crate::op::{Direction, Edit, Emptied, Put, Recalled, Refusal, Style, Taken};
 use crate::pack::{CarryPlace, Overflow};
@@ -38,29 +41,42 @@ pub(crate) struct Desk {
     /// The nodes that scopes have bound: the frame of the innermost `in`, then its stars.
     frames: Vec<u32>,
     /// What the stars have bound, outermost first.
-    bound: Vec<Binding>,
+    pub(crate) bound: Vec<Binding>,
     /// What an edit writes, and what its inverse makes of that.
-    written: Vec<u8>,
-    back: Vec<u8>,
+    pub(crate) written: Vec<u8>,
+    pub(crate) back: Vec<u8>,
+    /// What an edit has written for the next one.
+    pub(crate) found: Vec<u8>,
+    pub(crate) emission: Emission,
 }
 
 /// One translation under way.
 pub(crate) struct Run<'r> {
-    plan: &'r Plan,
-    tape: &'r mut Tape,
-    direction: Direction,
-    carry: Carry,
-    fresh: Vec<Entry>,
+    pub(crate) plan: &'r Plan,
+    pub(crate) tape: &'r mut Tape,
+    pub(crate) direction: Direction,
+    pub(crate) carry: Carry,
+    pub(crate) fresh: Vec<Entry>,
     pub(crate) counts: Counts,
     /// How many of the lost values were there: not those whose entry could not be read or found no place.
     dropped: u32,
-    desk: &'r mut Desk,
+    pub(crate) desk: &'r mut Desk,
     /// The keys of the elements of arrays by where their text starts, sorted, for telling whether they are unique.
     keys: BTreeMap<u32, Vec<String>>,
     /// Where the string stands that holds the document on the tape, if that isn't the record.
     outer: Option<String>,
     /// What was changed, if somebody asked.
     pub(crate) trace: Option<Vec<Change>>,
+}
+
+impl Binding {
+    pub(crate) fn new(node: u32, index: u32) -> Binding {
+        Binding { node, index, identity: None }
+    }
+
+    pub(crate) fn node(&self) -> u32 {
+        self.node
+    }
 }
 
 impl<'r> Run<'r> {
@@ -97,6 +113,23 @@ impl<'r> Run<'r> {
         Ok(self.carry.write(&self.fresh, plan.id(to)))
     }
 
+    /// Writes the record in one go, if its way has a fused plan that says all that happens to this record.
+    pub(crate) fn fused(&mut self, fused: &'r Fused, from: u16, to: u16, out: &mut Vec<u8>) -> Option<Vec<u8>> {
+        if !self.carry.is_empty() || self.trace.is_some() {
+            return None;
+        }
+        self.direction = if from < to { Direction::Up } else { Direction::Down };
+        let (counts, plan) = (self.counts, self.plan);
+        let carry = self.emit(fused, plan.id(to), out);
+        if carry.is_none() {
+            out.clear();
+            self.fresh.clear();
+            self.desk.bound.clear();
+            self.counts = counts;
+        }
+        carry
+    }
+
     /// How deep the record and the texts that the carry gives back are.
     pub(crate) fn deepest(&self) -> u32 {
         self.tape.deepest.max(self.carry.deepest + self.plan.floor)
@@ -106,7 +139,7 @@ impl<'r> Run<'r> {
         let before = self.fresh.len();
         // The two ways mirror each other: what takes a marker out runs before the ops, what puts one in after them.
         let direction = self.direction;
-        let takes = |stamp: &&Code| matches!(&stamp.body, Body::Edit { edit, .. } if edit.takes_out(direction));
+        let takes = |stamp: &&Arc<Code>| matches!(&stamp.body, Body::Edit { edit, .. } if edit.takes_out(direction));
         step.stamps.iter().filter(takes).try_for_each(|stamp| self.code(stamp, DOCUMENT))?;
         self.codes(&step.ops, DOCUMENT)?;
         step.stamps.iter().filter(|stamp| !takes(stamp)).try_for_each(|stamp| self.code(stamp, DOCUMENT))?;
@@ -149,7 +182,7 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    fn codes(&mut self, codes: &'r [Code], frame: u32) -> Outcome<()> {
+    fn codes(&mut self, codes: &'r [Arc<Code>], frame: u32) -> Outcome<()> {
         match self.direction {
             Direction::Up => codes.iter().try_for_each(|code| self.code(code, frame)),
             Direction::Down => codes.iter().rev().try_for_each(|code| self.code(code, frame)),
@@ -184,7 +217,7 @@ impl<'r> Run<'r> {
             let child = self.tape.node(at);
             if !child.is_gone() && !reserved.contains(&child.symbol) {
                 self.desk.frames.push(at);
-                self.desk.bound.push(Binding { node: at, index, identity: None });
+                self.desk.bound.push(Binding::new(at, index));
                 if innermost {
                     self.at(code, at, base)?;
                 } else {
@@ -551,7 +584,7 @@ impl<'r> Run<'r> {
     }
 
     /// What the stars are bound to, as the carry names it.
-    fn place(&mut self, code: &Code) -> Vec<Bound> {
+    pub(crate) fn place(&mut self, code: &Code) -> Vec<Bound> {
         let mut bound = std::mem::take(&mut self.desk.bound);
         // An op that writes whole elements can't tell them by what they hold.
         let whole = matches!(&code.body, Body::Edit { at, .. } if at.is_empty());
@@ -681,7 +714,7 @@ impl<'r> Run<'r> {
 }
 
 /// Whether two texts, or absences, are the same, without the byte-by-byte `memcmp` of the sandbox.
-fn same(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
+pub(crate) fn same(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
     let ((ones, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     one.len() == other.len()

@@ -83,6 +83,6 @@ fn last_gone(tape: &Tape, first: u32) -> u32 {
 }
 
 /// Where a key stands, with the comma before it and the colon behind it.
-fn key(plan: &Plan, symbol: Sym) -> Text {
+pub(crate) fn key(plan: &Plan, symbol: Sym) -> Text {
     plan.symbols.get(usize::from(symbol)).map_or(Text::COMMA, |symbol| symbol.text)
 }

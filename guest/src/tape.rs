@@ -18,7 +18,7 @@ pub(crate) struct Tape {
     text: Vec<u8>,
     index: Index,
     /// Where the record starts and ends in the text.
-    record: Text,
+    pub(crate) record: Text,
     /// The deepest nesting of the record.
     pub(crate) deepest: u32,
 }

@@ -213,6 +213,14 @@ impl Edit {
         }
     }
 
+    /// Whether nothing is left, whatever was there.
+    pub(crate) fn goes(&self, direction: Direction) -> bool {
+        match (self, direction) {
+            (Edit::Add { .. }, Direction::Down) | (Edit::Remove { .. }, Direction::Up) => true,
+            _ => self.takes_out(direction),
+        }
+    }
+
     /// What becomes of a parent that the edit empties.
     pub(crate) fn emptied(&self) -> Emptied {
         match self {

@@ -3,6 +3,8 @@
 //! A string is a scalar, so it comes back by its text: where the ops within bring back what the document says but not
 //! how it was written (the order of its members, white space), the string itself is kept, too.
 
+use std::sync::Arc;
+
 use super::{Outcome, Run};
 use crate::carry::{Carry, Kept};
 use crate::cursor::Flaw;
@@ -21,7 +23,7 @@ impl<'r> Run<'r> {
     pub(super) fn embedded(
         &mut self,
         code: &'r Code,
-        codes: &'r [Code],
+        codes: &'r [Arc<Code>],
         node: u32,
         memory: Option<&Kept>,
         kept: &mut Kept,
@@ -52,7 +54,7 @@ impl<'r> Run<'r> {
     }
 
     /// Runs ops in the document of a string, and returns the string that it is then.
-    fn within(&mut self, code: &'r Code, codes: &'r [Code], node: u32, string: &[u8]) -> Outcome<Vec<u8>> {
+    fn within(&mut self, code: &'r Code, codes: &'r [Arc<Code>], node: u32, string: &[u8]) -> Outcome<Vec<u8>> {
         let embedded = Embedded::decode(string);
         let place = self.plan.trie.get(usize::from(self.tape.node(node).trie)).and_then(|place| place.document);
         let mut tape = Tape::new(self.plan);
@@ -100,7 +102,7 @@ impl<'r> Run<'r> {
     fn returns(
         &mut self,
         code: &'r Code,
-        codes: &'r [Code],
+        codes: &'r [Arc<Code>],
         (node, before): (u32, usize),
         (now, string): (&[u8], &[u8]),
     ) -> bool {
