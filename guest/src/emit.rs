@@ -9,7 +9,7 @@ use crate::json;
 use crate::op::{Direction, Emptied, Put};
 use crate::pack::CarryPlace;
 use crate::plan::{Body, NO_SYM, Place, Sym};
-use crate::run::{Binding, Run, same};
+use crate::run::{Binding, Run};
 use crate::splice::key;
 use crate::tape::{DOCUMENT, NONE, Shape, Text, append};
 
@@ -50,6 +50,8 @@ enum Lead {
 
 /// The turns of members that leave an object.
 struct Leavers {
+    /// How many members the object has had.
+    live: usize,
     orders: [u32; 16],
     count: usize,
     /// What stood before the first of those at the end of the object, and the turn of the last of these.
@@ -132,7 +134,8 @@ impl<'r> Run<'r> {
                 return None;
             }
             let made = self.worked(&fate.deeds, Made::Tape(value))?;
-            return if matches!(made, Made::Absent) { None } else { Some(self.write(made, out)) };
+            self.write(made, out);
+            return (!matches!(made, Made::Absent)).then_some(());
         }
         match shape {
             Shape::Object if fate.touched => {
@@ -182,7 +185,7 @@ impl<'r> Run<'r> {
         let fate = fused.fates.get(usize::from(node.trie))?;
         let (last_end, live, given) = (node.last_end, node.live as usize, node.key == Text::EMPTY);
         let (mut written, mut at, mut index) = (node.value.start, node.first, 0);
-        let mut leavers = Leavers { orders: [0; 16], count: 0, trailing: None };
+        let mut leavers = Leavers { live, orders: [0; 16], count: 0, trailing: None };
         while at != NONE {
             let child = self.tape.node(at);
             let (next, source, member, symbol, place) = (child.next, child.source, child.key, child.symbol, child.trie);
@@ -228,11 +231,7 @@ impl<'r> Run<'r> {
         if !given && leavers.count == live && fate.events.iter().any(|event| self.may_come(event, scope)) {
             return None; // a parent that is empty when something comes is remembered
         }
-        let mut first = true;
-        self.events(fused, &fate.events, scope, out, &mut |order| {
-            let lead = leavers.lead(order, live);
-            if std::mem::replace(&mut first, false) { lead } else { Lead::Comma }
-        })
+        self.events(fused, &fate.events, scope, out, Some(&leavers)).map(|_| ())
     }
 
     /// Whether a member goes, or a container whose members all go. None if that needs a closer look.
@@ -265,7 +264,7 @@ impl<'r> Run<'r> {
                 !deeds.first().is_some_and(|deed| deed.goes(self.direction))
                     && unless.is_none_or(|place| self.at_place(place, scope).is_none())
             }
-            What::Object(_) => true,
+            What::Object { .. } => true,
         }
     }
 
@@ -321,21 +320,28 @@ impl<'r> Run<'r> {
                     at = next;
                 }
                 // Nothing comes, but what is missing may have to be remembered.
-                self.events(fused, &fate.events, scope, &mut Vec::new(), &mut |_| Lead::Comma)
+                self.events(fused, &fate.events, scope, &mut Vec::new(), None).map(|_| ())
             }
         }
     }
 
-    /// Writes what comes to the end of an object. `lead` says what stands before a member, by its turn.
+    /// Writes what comes to the end of an object, of which these have left, or of one that is made. Returns the turn of
+    /// the first that came.
     fn events(
         &mut self,
         fused: &'r Fused,
         events: &'r [Event],
         scope: Span,
         out: &mut Vec<u8>,
-        lead: &mut dyn FnMut(u32) -> Lead,
-    ) -> Option<()> {
-        for (index, event) in events.iter().enumerate() {
+        leavers: Option<&Leavers>,
+    ) -> Option<Option<u32>> {
+        let mut came = None;
+        let mut lead = |order: u32| match (came.replace(came.unwrap_or(order)), leavers) {
+            (Some(_), _) => Lead::Comma,
+            (None, Some(leavers)) => leavers.lead(order),
+            (None, None) => Lead::Nothing,
+        };
+        for event in events {
             match &event.what {
                 What::Moved(place) => {
                     let Some(id) = self.at_place(*place, scope) else { continue };
@@ -353,27 +359,17 @@ impl<'r> Run<'r> {
                         self.write(made, out);
                     }
                 }
-                What::Object(place) => {
-                    let of_it = |other: &&Event| matches!(other.what, What::Object(of) if of == *place);
-                    if self.at_place(*place, scope).is_some() || events.iter().take(index).any(|other| of_it(&other)) {
-                        continue; // it is there, or its first event has tried all of them
+                What::Object { place, first } => {
+                    if !first || self.at_place(*place, scope).is_some() {
+                        continue;
                     }
                     let inner = &fused.fates.get(usize::from(*place))?.events;
-                    if inner.len() != events.iter().filter(of_it).count() {
-                        return None; // some come by ops that take the object as given
-                    }
                     let mut body = std::mem::take(&mut self.desk.emission.body);
                     body.clear();
-                    let mut first = None;
-                    let done = self.events(fused, inner, scope, &mut body, &mut |order| {
-                        let lead = if first.is_none() { Lead::Nothing } else { Lead::Comma };
-                        first.get_or_insert(order);
-                        lead
-                    });
-                    if let Some(order) = first {
+                    if let Some(order) = self.events(fused, inner, scope, &mut body, None)? {
                         let stays = |event: &Event| match &event.what {
                             What::Put { deeds, .. } => deeds.iter().any(Deed::lets_parents_stay),
-                            What::Moved(_) | What::Object(_) => false,
+                            What::Moved(_) | What::Object { .. } => false,
                         };
                         if inner.iter().any(stays) {
                             return None; // that the object was missing is remembered
@@ -384,11 +380,10 @@ impl<'r> Run<'r> {
                         out.push(b'}');
                     }
                     self.desk.emission.body = body;
-                    done?;
                 }
             }
         }
-        Some(())
+        Some(came)
     }
 
     /// Where the subtree of a node ends.
@@ -426,57 +421,70 @@ impl<'r> Run<'r> {
     }
 
     /// What edits make of a text, one after another. What their way back would miss is kept.
-    fn worked(&mut self, deeds: &'r [Deed], mut made: Made<'r>) -> Option<Made<'r>> {
-        for Deed { order, rank, code } in deeds {
-            let Body::Edit { edit, .. } = &code.body else { return None };
-            if matches!(made, Made::Absent) && !edit.speaks_of_absence() {
-                continue;
-            }
-            if matches!(made, Made::Written) {
-                std::mem::swap(&mut self.desk.written, &mut self.desk.found);
-            }
+    fn worked(&mut self, deeds: &'r [Deed], made: Made<'r>) -> Option<Made<'r>> {
+        if let [Deed { code, .. }] = deeds
+            && let Body::Edit { edit, .. } = &code.body
+        {
             let found = match made {
-                Made::Absent => None,
                 Made::Tape(text) => Some(self.tape.text(text)),
-                Made::Plan(text) => Some(text.as_bytes()),
-                Made::Written => Some(self.desk.found.as_slice()),
+                Made::Absent | Made::Plan(_) | Made::Written => None,
             };
-            let mut kept = None;
-            let put = match edit.quick(self.direction, found, &mut self.desk.written) {
-                Some(put) => put,
-                None => {
-                    let put = edit.write(self.direction, found, &mut self.desk.written).ok()?;
-                    let now = put.text(found, &self.desk.written);
-                    let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
-                    let back = back.map(|back| back.text(now, &self.desk.back));
-                    if !matches!(back, Ok(back) if edit.comes_back(back, found)) {
-                        kept = Some((found.map(json::owned), now.map(json::owned)));
-                    } else if let Some(keepsake) = edit.keepsake(self.direction, found) {
-                        kept = Some((Some(keepsake), None));
-                    }
-                    put
-                }
-            };
-            made = match (put, made) {
-                (Put::Absent, _) => Made::Absent,
-                (Put::Text(text), _) => Made::Plan(text),
-                (Put::Written, _) => Made::Written,
-                (Put::Same, Made::Written) => {
-                    std::mem::swap(&mut self.desk.written, &mut self.desk.found);
-                    Made::Written
-                }
-                (Put::Same, made) => made,
-            };
-            if let Some(value) = kept {
-                if self.plan.policy.carry == CarryPlace::None {
-                    return None;
-                }
-                let element = self.desk.bound.first().map_or(0, Binding::node);
-                let turn = (*rank, if rank == order { 0 } else { element }, *order);
-                let kept = Kept { value: Some(value), ..Kept::default() };
-                let entry = Entry::new(code.digest, self.place(code), kept);
-                self.desk.emission.kept.push((turn, entry));
+            match edit.quick(self.direction, found, &mut self.desk.written) {
+                Some(Put::Written) => return Some(Made::Written),
+                Some(Put::Text(text)) => return Some(Made::Plan(text)),
+                Some(Put::Absent) => return Some(Made::Absent),
+                Some(Put::Same) => return Some(made),
+                None => {}
             }
+        }
+        deeds.iter().try_fold(made, |made, deed| self.work(deed, made))
+    }
+
+    #[inline(never)]
+    fn work(&mut self, deed: &'r Deed, made: Made<'r>) -> Option<Made<'r>> {
+        let Deed { order, rank, code } = deed;
+        let Body::Edit { edit, .. } = &code.body else { return None };
+        if matches!(made, Made::Absent) && !edit.speaks_of_absence() {
+            return Some(made);
+        }
+        if matches!(made, Made::Written) {
+            std::mem::swap(&mut self.desk.written, &mut self.desk.found);
+        }
+        let found = match made {
+            Made::Absent => None,
+            Made::Tape(text) => Some(self.tape.text(text)),
+            Made::Plan(text) => Some(text.as_bytes()),
+            Made::Written => Some(self.desk.found.as_slice()),
+        };
+        let put = edit.write(self.direction, found, &mut self.desk.written).ok()?;
+        let now = put.text(found, &self.desk.written);
+        let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
+        let back = back.map(|back| back.text(now, &self.desk.back));
+        let kept = match back {
+            Ok(back) if edit.comes_back(back, found) => {
+                edit.keepsake(self.direction, found).map(|keepsake| (Some(keepsake), None))
+            }
+            _ => Some((found.map(json::owned), now.map(json::owned))),
+        };
+        let made = match (put, made) {
+            (Put::Absent, _) => Made::Absent,
+            (Put::Text(text), _) => Made::Plan(text),
+            (Put::Written, _) => Made::Written,
+            (Put::Same, Made::Written) => {
+                std::mem::swap(&mut self.desk.written, &mut self.desk.found);
+                Made::Written
+            }
+            (Put::Same, made) => made,
+        };
+        if let Some(value) = kept {
+            if self.plan.policy.carry == CarryPlace::None {
+                return None;
+            }
+            let element = self.desk.bound.first().map_or(0, Binding::node);
+            let turn = (*rank, if rank == order { 0 } else { element }, *order);
+            let kept = Kept { value: Some(value), ..Kept::default() };
+            let entry = Entry::new(code.digest, self.place(code), kept);
+            self.desk.emission.kept.push((turn, entry));
         }
         Some(made)
     }
@@ -485,11 +493,11 @@ impl<'r> Run<'r> {
 impl Leavers {
     /// What stands before the first member that comes, by its turn. If members at the end have left after it came (a
     /// move puts before it takes), it has inherited what stood before the first of them.
-    fn lead(&self, order: u32, live: usize) -> Lead {
+    fn lead(&self, order: u32) -> Lead {
         let left = self.orders.iter().take(self.count).filter(|leaver| **leaver < order).count();
         match self.trailing {
             Some((lead, last)) if last >= order => Lead::Text(lead),
-            _ if left == live => Lead::Nothing,
+            _ if left == self.live => Lead::Nothing,
             _ => Lead::Comma,
         }
     }

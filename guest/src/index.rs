@@ -47,7 +47,7 @@ impl Index {
         self.slashes.clear();
         self.start = start;
         let (mut escaping, mut within, mut after_scalar) = (0u64, 0u64, 0u64);
-        let mut high_from = usize::MAX;
+        let (mut high_from, mut high_to) = (usize::MAX, 0);
         let mut at = start;
         while at < end {
             let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) else { return false };
@@ -62,7 +62,9 @@ impl Index {
             if masks.controls != 0 && masks.controls & (inside | !white(block)) != 0 {
                 return false;
             }
-            if escaped & inside != 0 && !escapes_are_sound(text, at, escaped & inside) {
+            // Most escapes are those of quotes and backslashes, which are known already.
+            let others = escaped & inside & !(masks.quotes | masks.slashes);
+            if others != 0 && !escapes_are_sound(text, at, others) {
                 return false;
             }
             let scalar = !(masks.structure | masks.blanks | inside | quotes);
@@ -70,18 +72,19 @@ impl Index {
             after_scalar = scalar >> 63;
             self.slashes.push(masks.slashes);
             self.note(at as u32, (masks.structure & !inside) | quotes | starts);
-            // A character never begins in a block without high bytes, nor ends in one.
+            // What is beyond ASCII stands between the first and the last high byte of blocks that have some.
             if masks.high != 0 {
-                high_from = high_from.min(at);
+                high_from = high_from.min(at + masks.high.trailing_zeros() as usize);
+                high_to = at + BLOCK - masks.high.leading_zeros() as usize;
             } else if high_from != usize::MAX {
-                if std::str::from_utf8(text.get(high_from..at).unwrap_or_default()).is_err() {
+                if std::str::from_utf8(text.get(high_from..high_to).unwrap_or_default()).is_err() {
                     return false;
                 }
                 high_from = usize::MAX;
             }
             at += BLOCK;
         }
-        let rest = text.get(high_from.min(end)..end).unwrap_or_default();
+        let rest = text.get(high_from..high_to).unwrap_or_default();
         self.tokens.extend_from_slice(&[end as u32; AHEAD]);
         within == 0 && std::str::from_utf8(rest).is_ok()
     }
@@ -126,24 +129,29 @@ impl Index {
 impl Masks {
     #[inline(always)]
     fn of(block: &[u8; BLOCK]) -> Masks {
-        let mut masks = Masks { quotes: 0, slashes: 0, structure: 0, blanks: 0, controls: 0, high: 0 };
-        let (lanes, _) = block.as_chunks::<16>();
-        for (lane, bytes) in lanes.iter().enumerate() {
-            let bytes = u8x16::new(*bytes);
-            let bits = |mask: u8x16| u64::from(mask.to_bitmask()) << (16 * lane);
-            let is = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
-            let at_most = |byte: u8| bytes.min(u8x16::splat(byte)).simd_eq(bytes);
-            // A brace and a bracket differ in one bit.
-            let folded = bytes | u8x16::splat(0x20);
-            let bracket = |byte: u8| folded.simd_eq(u8x16::splat(byte));
-            masks.quotes |= bits(is(b'"'));
-            masks.slashes |= bits(is(b'\\'));
-            masks.structure |= bits(bracket(b'{') | bracket(b'}') | is(b':') | is(b','));
-            masks.blanks |= bits(at_most(b' '));
-            masks.controls |= bits(at_most(0x1f));
-            masks.high |= bits(bytes);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|lane| lane_of(block, lane));
+        let all = |of: &dyn Fn(u8x16) -> u8x16| {
+            let bits = |lane: u8x16, at: u32| u64::from(of(lane).to_bitmask()) << (16 * at);
+            bits(a, 0) | bits(b, 1) | bits(c, 2) | bits(d, 3)
+        };
+        let is = |lane: u8x16, byte: u8| lane.simd_eq(u8x16::splat(byte));
+        let at_most = |lane: u8x16, byte: u8| lane.min(u8x16::splat(byte)).simd_eq(lane);
+        // What few blocks have is looked for in all lanes at once first.
+        let any = |of: &dyn Fn(u8x16) -> u8x16| (of(a) | of(b) | of(c) | of(d)).to_bitmask() != 0;
+        let rare = |of: &dyn Fn(u8x16) -> u8x16| if any(of) { all(of) } else { 0 };
+        // A brace and a bracket differ in one bit.
+        let structure = |lane: u8x16| {
+            let folded = lane | u8x16::splat(0x20);
+            is(folded, b'{') | is(folded, b'}') | is(lane, b':') | is(lane, b',')
+        };
+        Masks {
+            quotes: all(&|lane| is(lane, b'"')),
+            slashes: rare(&|lane| is(lane, b'\\')),
+            structure: all(&structure),
+            blanks: all(&|lane| at_most(lane, b' ')),
+            controls: rare(&|lane| at_most(lane, 0x1f)),
+            high: rare(&|lane| lane),
         }
-        masks
     }
 
     /// Forgets what stands behind the first bytes.
@@ -170,6 +178,11 @@ impl Masks {
         *escaping = (codes & self.slashes) >> 63;
         escaped
     }
+}
+
+#[inline(always)]
+fn lane_of(block: &[u8; BLOCK], lane: usize) -> u8x16 {
+    u8x16::new(block.as_chunks::<16>().0.get(lane).copied().unwrap_or_default())
 }
 
 /// For each bit the parity of the bits up to it.

@@ -11,6 +11,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use wide::u8x16;
+
 use crate::carry::Carry;
 use crate::check::{Checked, Step, Ways, for_each_rule};
 use crate::json;
@@ -95,16 +97,18 @@ pub(crate) struct Branch {
     pub(crate) node: Place,
 }
 
-/// What keys are told apart by, before the middle of long ones is compared: length, first and last eight bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What keys are told apart by, before the rest of long ones is compared: the length and the first sixteen bytes.
+#[derive(Clone, Copy)]
 struct Key {
     length: usize,
-    head: u64,
-    tail: u64,
+    lane: u8x16,
 }
 
 /// A slot without a branch.
 const EMPTY: u16 = u16::MAX;
+
+/// How many bytes are compared at once.
+const LANE: usize = 16;
 
 /// How records of a version are recognised.
 pub(crate) struct Recognised {
@@ -211,16 +215,21 @@ impl Code {
 }
 
 impl TrieNode {
-    /// The branch, by its index, of the unescaped key that stands in a text from `start` to `end`.
+    /// The branch, by its index, of the key that stands in a text from `start` to `end`. Keys with a backslash, written
+    /// or meant, have none here.
     #[inline(always)]
     pub(crate) fn branch_at(&self, text: &[u8], start: usize, end: usize) -> Option<(usize, &Branch)> {
-        let key = Key::at(text, start, end);
         let mask = self.slots.len().wrapping_sub(1);
-        let mut slot = key.hash() & mask;
+        let mut slot = hash(text, start, end) & mask;
+        let mut key = None;
         loop {
             let index = usize::from(*self.slots.get(slot)?);
             let branch = self.branches.get(index)?;
-            if branch.key == key && (key.length <= 16 || text.get(start..end) == Some(branch.name.as_slice())) {
+            let Key { length, lane } = *key.get_or_insert_with(|| Key::at(text, start, end));
+            if branch.key.length == length
+                && branch.key.lane.simd_eq(lane).all()
+                && (length <= LANE || text.get(start..end) == Some(branch.name.as_slice()))
+            {
                 return Some((index, branch));
             }
             slot = (slot + 1) & mask;
@@ -229,7 +238,7 @@ impl TrieNode {
 
     /// The branch of a key, given without quotes and unescaped.
     pub(crate) fn branch(&self, key: &[u8]) -> Option<(usize, &Branch)> {
-        self.branch_at(key, 0, key.len())
+        self.branches.iter().enumerate().find(|(_, branch)| branch.name == key)
     }
 
     /// What lies below a member with this symbol.
@@ -243,13 +252,10 @@ impl TrieNode {
 
     /// Lays the slots out, once all branches are there. At least half of them stay empty, so that searches end.
     fn hash(&mut self) {
-        if self.branches.is_empty() {
-            return;
-        }
         let mask = (2 * self.branches.len()).next_power_of_two() - 1;
         self.slots = vec![EMPTY; mask + 1];
-        for (index, branch) in self.branches.iter().enumerate() {
-            let mut slot = branch.key.hash() & mask;
+        for (index, branch) in self.branches.iter().enumerate().filter(|(_, branch)| !branch.name.contains(&b'\\')) {
+            let mut slot = hash(&branch.name, 0, branch.name.len()) & mask;
             while self.slots.get(slot).is_some_and(|taken| *taken != EMPTY) {
                 slot = (slot + 1) & mask;
             }
@@ -264,26 +270,25 @@ impl Key {
     #[inline(always)]
     fn at(text: &[u8], start: usize, end: usize) -> Key {
         let length = end - start;
-        let word = |at: usize| {
-            let chunk = text.get(at..).and_then(<[u8]>::first_chunk::<8>);
-            chunk.map(|chunk| u64::from_le_bytes(*chunk))
+        let lane = match text.get(start..).and_then(<[u8]>::first_chunk::<LANE>) {
+            Some(chunk) => u8x16::new(*chunk),
+            None => {
+                let mut chunk = [0; LANE];
+                chunk.iter_mut().zip(text.get(start..end).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+                u8x16::new(chunk)
+            }
         };
-        if length >= 8 {
-            return Key { length, head: word(start).unwrap_or(0), tail: word(end - 8).unwrap_or(0) };
-        }
-        let head = word(start).unwrap_or_else(|| {
-            let bytes = text.get(start..end).unwrap_or_default();
-            bytes.iter().rev().fold(0, |head, byte| head << 8 | u64::from(*byte))
-        });
-        let head = head & ((1 << (8 * length)) - 1);
-        Key { length, head, tail: head }
+        const ORDER: u8x16 = u8x16::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let within = ORDER.simd_lt(u8x16::splat(length.min(LANE) as u8));
+        Key { length, lane: lane & within }
     }
+}
 
-    #[inline(always)]
-    fn hash(self) -> usize {
-        let mixed = (self.head ^ self.tail.rotate_left(23) ^ self.length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 40) as usize
-    }
+/// A hash of a key's length, first and last byte.
+#[inline(always)]
+fn hash(text: &[u8], start: usize, end: usize) -> usize {
+    let byte = |at: usize| text.get(at).map_or(0, |byte| usize::from(*byte));
+    if start == end { 0 } else { byte(start) + 7 * byte(end - 1) + 3 * (end - start) }
 }
 
 /// Compiles a pack.
@@ -471,7 +476,8 @@ impl Builder {
             return branch.node;
         }
         let node = self.push();
-        let branch = Branch { key: Key::at(key.as_bytes(), 0, key.len()), name: key.as_bytes().to_vec(), symbol, node };
+        let name = key.as_bytes().to_vec();
+        let branch = Branch { key: Key::at(&name, 0, name.len()), name, symbol, node };
         if let Some(parent) = self.trie.get_mut(at as usize) {
             parent.branches.push(branch);
         }

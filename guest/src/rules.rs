@@ -289,10 +289,6 @@ impl Rules {
         self.fused = (0..count * count).map(|_| Some(None)).collect();
     }
 
-    #[cfg(test)]
-    pub(crate) fn has_fused(&mut self, a: u16, b: u16) -> bool {
-        fused(&mut self.fused, &self.plan, a, b).is_some()
-    }
     /// How many records fused plans have written.
     #[cfg(test)]
     pub(crate) fn emitted(&self) -> u32 {

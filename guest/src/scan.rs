@@ -136,10 +136,10 @@ impl<'s> Walk<'s> {
     fn member(&mut self, children: &mut Children, i: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
         let Some((key, close)) = self.key(i) else { return Done::FAIL };
         let (key_end, value) = (close + 1, i + 3);
-        let branch = match self.index.slashed(key, close) {
-            false => below.branch_at(self.text, key + 1, close),
-            true => below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default())),
-        };
+        let mut branch = below.branch_at(self.text, key + 1, close);
+        if branch.is_none() && self.index.slashed(key, close) {
+            branch = below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default()));
+        }
         children.close(self, key);
         let done = match (branch, below.star) {
             (None, None) => self.skip(value, depth),
@@ -266,6 +266,7 @@ impl<'s> Walk<'s> {
     }
 
     /// Validates a value that nobody touches. `depth` is that of the container around it.
+    #[inline(always)]
     fn skip(&mut self, i: usize, depth: usize) -> Done {
         match self.at(i) {
             b'"' => Done::new(i + 2, self.token(i + 1) + 1),
@@ -275,6 +276,7 @@ impl<'s> Walk<'s> {
         }
     }
 
+    #[inline(never)]
     fn skip_object(&mut self, open: usize, depth: usize) -> Done {
         if !self.enter(depth) {
             return Done::FAIL;
@@ -300,6 +302,7 @@ impl<'s> Walk<'s> {
         Done::new(i + 1, self.token(i) + 1)
     }
 
+    #[inline(never)]
     fn skip_array(&mut self, open: usize, depth: usize) -> Done {
         if !self.enter(depth) {
             return Done::FAIL;
@@ -323,7 +326,7 @@ impl<'s> Walk<'s> {
     }
 
     /// A number, `true`, `false` or `null`, up to white space or the next token.
-    #[inline(always)]
+    #[inline(never)]
     fn scalar(&mut self, i: usize) -> Done {
         let start = self.token(i);
         let end = match self.at(i) {

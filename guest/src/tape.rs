@@ -23,6 +23,9 @@ pub(crate) struct Tape {
     pub(crate) deepest: u32,
 }
 
+/// How many bytes are copied at once.
+const LANE: usize = 16;
+
 /// The root of every tape.
 pub(crate) const DOCUMENT: u32 = 0;
 
@@ -210,21 +213,35 @@ impl Tape {
     }
 
     /// Appends a piece of the text. Short ones are copied in place: `memory.copy` is a call out of the sandbox.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn copy(&self, start: u32, end: u32, out: &mut Vec<u8>) {
-        const LANE: usize = 16;
-        let (mut at, end) = (start as usize, end as usize);
-        let length = end.wrapping_sub(at);
-        if length > 4 * LANE || end + LANE > self.text.len() {
-            out.extend_from_slice(self.text.get(at..end).unwrap_or_default());
-            return;
+        let (start, end) = (start as usize, end as usize);
+        match self.text.get(start..).and_then(<[u8]>::first_chunk::<LANE>) {
+            Some(lane) if end - start <= LANE => {
+                let length = out.len() + (end - start);
+                out.extend_from_slice(lane);
+                out.truncate(length);
+            }
+            _ => self.copy_lanes(start, end, out),
         }
-        let length = out.len() + length;
+    }
+
+    #[inline(never)]
+    fn copy_lanes(&self, start: usize, end: usize, out: &mut Vec<u8>) {
+        if end - start > 8 * LANE || end + LANE > self.text.len() {
+            return out.extend_from_slice(self.text.get(start..end).unwrap_or_default());
+        }
+        let length = out.len() + (end - start);
+        let mut at = start;
         while at < end {
-            if let Some(lane) = self.text.get(at..).and_then(<[u8]>::first_chunk::<LANE>) {
+            if let Some([one, two]) = self.text.get(at..).and_then(|rest| rest.as_chunks::<LANE>().0.first_chunk::<2>())
+            {
+                out.extend_from_slice(one);
+                out.extend_from_slice(two);
+            } else if let Some(lane) = self.text.get(at..).and_then(<[u8]>::first_chunk::<LANE>) {
                 out.extend_from_slice(lane);
             }
-            at += LANE;
+            at += 2 * LANE;
         }
         out.truncate(length);
     }
@@ -452,15 +469,27 @@ impl Tape {
     }
 }
 
-/// Appends bytes, a few of them in place: `memory.copy` is a call out of the sandbox.
+/// Appends bytes, a few of them in place: `memory.copy` is a call out of the sandbox. The last lane overlaps the one
+/// before, so that no byte is copied alone.
 #[inline]
 pub(crate) fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    let end = out.len() + bytes.len();
     if bytes.len() > 64 {
         return out.extend_from_slice(bytes);
     }
-    let (lanes, rest) = bytes.as_chunks::<16>();
-    lanes.iter().for_each(|lane| out.extend_from_slice(lane));
-    let (halves, rest) = rest.as_chunks::<8>();
-    halves.iter().for_each(|half| out.extend_from_slice(half));
-    rest.iter().for_each(|byte| out.push(*byte));
+    if let Some(last) = bytes.last_chunk::<16>() {
+        bytes.as_chunks::<16>().0.iter().for_each(|lane| out.extend_from_slice(lane));
+        out.truncate(end - 16);
+        out.extend_from_slice(last);
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        out.extend_from_slice(first);
+        out.truncate(end - 8);
+        out.extend_from_slice(last);
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        out.extend_from_slice(first);
+        out.truncate(end - 4);
+        out.extend_from_slice(last);
+    } else {
+        bytes.iter().for_each(|byte| out.push(*byte));
+    }
 }
