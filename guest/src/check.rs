@@ -407,6 +407,8 @@ fn follow(step: &Step, place: Path, upwards: bool, relinks: &mut Vec<u64>) -> Re
                 relinks.push(rule.digest);
                 return Ok(Followed::Ends(at));
             }
+            // What lies deeper in an element lies as deep in a member.
+            Op::Edit { at: list, edit } if edit.keys() && at.0.len() > list.under(&scope).0.len() + 1 => {}
             Op::Edit { .. } | Op::Tuple(_) | Op::Spread { .. } => {
                 if rule.op.paths().iter().any(|path| path.under(&scope).covers(&at)) {
                     changed = Some((rule.label.clone(), rule.digest));

@@ -178,6 +178,17 @@ fn examples_of_the_rule_language_run() {
 }
 
 #[test]
+fn five_packs_on_hard_ground_are_short() {
+    let rules = document("docs/rules.md");
+    let (_, section) = rules.split_once("\n## On hard ground\n").unwrap();
+    let packs =
+        blocks::of(section.split("\n## ").next().unwrap()).into_iter().filter(|block| block.words == ["toml", "pack"]);
+    let lines: Vec<usize> = packs.map(|pack| pack.text.lines().count()).collect();
+    assert_eq!(lines.len(), 5);
+    assert!(lines.iter().all(|lines| *lines < 30), "{lines:?}");
+}
+
+#[test]
 fn commands_for_operators_run() {
     assert!(play("docs/operations.md") > 0);
 }

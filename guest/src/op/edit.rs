@@ -330,6 +330,11 @@ impl Edit {
         }
     }
 
+    /// Whether the edit makes members of elements, or elements of members.
+    pub(crate) fn keys(&self) -> bool {
+        self.key(Direction::Up).or(self.key(Direction::Down)).is_some()
+    }
+
     /// Pairs of places below its own, older and newer, whose values the edit takes from the one to the other.
     pub(crate) fn passages(&self) -> Vec<(Path, Path)> {
         match self {
@@ -363,6 +368,9 @@ impl Edit {
             (Edit::Time { lower, upper }, Direction::Up) => convert::retiming_loss(lower, upper),
             (Edit::Time { lower, upper }, Direction::Down) => convert::retiming_loss(upper, lower),
             (Edit::Convert(convert), _) => convert.loss(),
+            (Edit::Wrap(wrap), Direction::Up) if wrap.is_choosy() => {
+                Loss::Kept("wraps values that its where leaves out")
+            }
             (Edit::Wrap(_), Direction::Up) | (Edit::KeyBy(_), Direction::Down) => Loss::Nothing,
             (Edit::Wrap(_), Direction::Down) => Loss::Kept("has a place for one element"),
             (Edit::KeyBy(_), Direction::Up) => Loss::Kept("has no order of elements"),

@@ -96,6 +96,11 @@ impl Wrap {
         in_element(&self.at)
     }
 
+    /// Whether it depends on a value whether the element that holds it can stand for it.
+    pub(crate) fn is_choosy(&self) -> bool {
+        self.only.iter().any(|(keys, _)| keys.starts_with(&self.at) || self.at.starts_with(keys))
+    }
+
     fn is_none(&self, text: &[u8]) -> bool {
         self.none.as_ref().is_some_and(|none| json::equal(none.as_bytes(), text))
     }
