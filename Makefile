@@ -1,7 +1,7 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs fuzz bench criterion ci clean
+.PHONY: help setup demo test check fmt lint docs fuzz mutants bench criterion ci clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +37,10 @@ docs: setup     ## the library's reference, warnings as errors
 fuzz:           ## fuzz each phase of the guest for SECONDS (30), or the phases in TARGETS
 	@tools/setup fuzz
 	@tools/fuzz $(or $(SECONDS),30) $(TARGETS)
+
+mutants:        ## change the plan, the splice and the carry in hundreds of ways: which of them does no test notice?
+	@tools/setup mutants
+	cargo mutants
 
 bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
 	cd benches && cargo bench --bench table

@@ -33,7 +33,7 @@ fn laws_hold_for_every_pack_of_testdata() {
         let rules = RefCell::new(Rules::load(source.json.as_bytes()).unwrap());
         let edits = proptest::collection::vec((0..2u8, any::<u16>(), 0..ODD.len()), 0..4);
         let strategy = (0..source.records.len(), edits);
-        let config = Config { cases: 250, failure_persistence: None, ..Config::default() };
+        let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let outcome = TestRunner::new_with_rng(config, rng).run(&strategy, |(record, edits)| {
             let mut record = source.records[record].clone().into_bytes();

@@ -100,7 +100,7 @@ fn canonical_value(rest: &mut &[u8]) -> Vec<u8> {
     let close = match rest.first() {
         Some(b'{') => b'}',
         Some(b'[') => b']',
-        Some(b'"') => return string(rest).to_vec(),
+        Some(b'"') => return embedded(string(rest)),
         _ => {
             let end = rest.iter().position(|byte| b",]} \t\r\n".contains(byte)).unwrap_or(rest.len());
             return rest.split_off(..end).unwrap_or_default().to_vec();
@@ -133,6 +133,13 @@ fn canonical_value(rest: &mut &[u8]) -> Vec<u8> {
         _ => value,
     });
     [vec![open], items.collect::<Vec<_>>().join(&b','), vec![close]].concat()
+}
+
+/// A string, or the document that it holds: members within that have no order either.
+fn embedded(text: &[u8]) -> Vec<u8> {
+    let said = said(text);
+    let holds = said.starts_with(b"{") && serde_json::from_slice::<&serde_json::value::RawValue>(&said).is_ok();
+    if holds { [b"\"", &canonical(&said)[..], b"\""].concat() } else { text.to_vec() }
 }
 
 /// Takes the string that starts here, with its quotes.
