@@ -161,7 +161,8 @@ pub enum FaultKind {
 impl FaultKind {
     /// Whether a limit of the policy is reached, or a carry that it doesn't have is needed.
     fn is_limit(self) -> bool {
-        matches!(self, FaultKind::CarryFull | FaultKind::TooLarge | FaultKind::TooDeep | FaultKind::UndeclaredLoss)
+        let limits = [FaultKind::CarryFull, FaultKind::TooLarge, FaultKind::TooDeep, FaultKind::TooLossy];
+        limits.contains(&self) || self == FaultKind::UndeclaredLoss
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use packs::laws::text;
 use toml_edit::{DocumentMut, Item, Table};
-use unskew_guest::{Counts, Rules};
+use unskew_guest::{Counts, Fault, Rules};
 
 #[test]
 fn cases_hold() {
@@ -74,7 +74,7 @@ fn hold(rules: &mut Rules, case: &Table) -> Result<(), String> {
     }
     let there = match (there, said("fault")) {
         (Err(fault), Some(kind)) => {
-            same("fault", kind.replace('-', "").as_str(), format!("{:?}", fault.kind).to_lowercase().as_str())?;
+            same("fault", kind, kebab(&fault).as_str())?;
             return same("place", said("place").unwrap_or(&fault.place), fault.place.as_str());
         }
         (Ok(there), Some(kind)) => {
@@ -87,12 +87,28 @@ fn hold(rules: &mut Rules, case: &Table) -> Result<(), String> {
     same("becomes", said("becomes").unwrap_or(&found), found.as_str())?;
     same("there", &counts(case, "there", there.counts), &there.counts)?;
     let met = said("edit").unwrap_or(&found);
-    let home = rules.translate(met.as_bytes(), &there.carry, to, from).map_err(|fault| format!("way back: {fault}"))?;
+    let home = match (rules.translate(met.as_bytes(), &there.carry, to, from), said("back_fault")) {
+        (Err(fault), Some(kind)) => return same("fault of the way back", kind, kebab(&fault).as_str()),
+        (Err(fault), None) => return Err(format!("way back: {fault}")),
+        (Ok(home), Some(kind)) => return Err(format!("expected the fault {kind}, got {}", text(&home.record))),
+        (Ok(home), None) => home,
+    };
     match said("back") {
         Some(bytes) => same("back", bytes, text(&home.record).as_str())?,
         None => same("back", &values(record.as_bytes()), &values(&home.record))?,
     }
     same("home", &counts(case, "home", home.counts), &home.counts)
+}
+
+/// A fault's kind as cases spell it: `no-way`.
+fn kebab(fault: &Fault) -> String {
+    format!("{:?}", fault.kind).chars().fold(String::new(), |mut out, c| {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.extend(c.to_lowercase());
+        out
+    })
 }
 
 /// The counts that a case speaks of, or those that were found.

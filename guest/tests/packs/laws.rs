@@ -60,7 +60,7 @@ fn fusion(rules: &mut Rules, record: &[u8], there: &Translation, [from, middle, 
 fn onward(rules: &mut Rules, done: &Translation, from: u16, to: u16) -> Result<Option<Translation>, String> {
     match rules.translate(&done.record, &done.carry, from, to) {
         Ok(way) => Ok(Some(way)),
-        Err(fault) if at_limit(&fault) || done.counts.lost > 0 => Ok(None),
+        Err(fault) if at_limit(&fault) || fault.kind == FaultKind::NoWay || done.counts.lost > 0 => Ok(None),
         Err(fault) => Err(format!("no way to {to} for {} with {}: {fault}", text(&done.record), text(&done.carry))),
     }
 }
@@ -80,8 +80,8 @@ fn at_rest(fault: &Fault) -> bool {
 
 /// Whether a fault is about a limit of the policy.
 pub fn at_limit(fault: &Fault) -> bool {
-    let kinds = [FaultKind::CarryFull, FaultKind::TooLarge, FaultKind::TooDeep, FaultKind::UndeclaredLoss];
-    kinds.contains(&fault.kind)
+    let kinds = [FaultKind::CarryFull, FaultKind::TooLarge, FaultKind::TooDeep, FaultKind::TooLossy];
+    kinds.contains(&fault.kind) || fault.kind == FaultKind::UndeclaredLoss
 }
 
 /// Bytes for people.
@@ -89,7 +89,8 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Valid JSON without white space and with its members sorted: scalars by their text, keys by what they say.
+/// Valid JSON without white space and inline carries, and with its members sorted: scalars by their text, keys by what
+/// they say.
 pub fn canonical(json: &[u8]) -> Vec<u8> {
     let mut rest = json;
     canonical_value(&mut rest)
@@ -118,7 +119,10 @@ fn canonical_value(rest: &mut &[u8]) -> Vec<u8> {
         if close == b'}' {
             *rest = &rest[1..]; // the colon
         }
-        items.push((key, canonical_value(rest)));
+        let value = canonical_value(rest);
+        if key != b"_unskew" {
+            items.push((key, value));
+        }
         *rest = rest.trim_ascii_start();
         if rest.first() == Some(&close) {
             break;
