@@ -376,6 +376,46 @@ mod tests {
     }
 
     #[test]
+    fn sizes_add_up_to_what_is_written() {
+        let none = Kept { done: Some(false), ..Kept::default() };
+        let fresh = [entry(), Entry::new(6, Vec::new(), none)];
+        let written = Carry::default().write(&fresh, "2024-06");
+        // The last entry has no comma behind it.
+        let sizes: usize = fresh.iter().map(Entry::size).sum();
+        assert_eq!(written.len(), Carry::overhead("2024-06") + sizes - 1);
+        let (carry, _) = Carry::read(&written, "2024-06", written.len() as u32);
+        assert_eq!((carry.len(), carry.size()), (2, sizes), "as long as the limit is no too long");
+        assert_eq!(Carry::read(&written, "2024-06", written.len() as u32 - 1).1, 1);
+    }
+
+    #[test]
+    fn entries_of_unknown_ops_give_way_as_far_as_room_is_needed_and_others_never() {
+        let kept = Kept { done: Some(true), ..Kept::default() };
+        let fresh: Vec<Entry> = (1..6).map(|op| Entry::new(op, Vec::new(), kept.clone())).collect();
+        let one = fresh.first().map_or(0, Entry::size);
+        let written = Carry::default().write(&fresh, "1");
+        for (excess, given) in [(0, 0), (1, 1), (one, 1), (one + 1, 2), (9 * one, 4)] {
+            let (mut carry, _) = Carry::read(&written, "1", 1000);
+            assert_eq!(carry.give_way(&[2], excess), given, "{excess} bytes too many");
+            assert_eq!(carry.size(), (5 - given as usize) * one);
+            assert_eq!(carry.give_way(&[2], 9 * one), 4 - given, "what is given is gone");
+            assert!(carry.take(2, &[]).is_some(), "a known op's entry stays");
+        }
+    }
+
+    #[test]
+    fn orphans_are_those_of_the_ops_that_ran_each_once() {
+        let kept = Kept { parents: Some(1), ..Kept::default() };
+        let fresh: Vec<Entry> = (1..5).map(|op| Entry::new(op, Vec::new(), kept.clone())).collect();
+        let (mut carry, _) = Carry::read(&Carry::default().write(&fresh, "1"), "1", 1000);
+        assert!(carry.take(1, &[]).is_some());
+        assert_eq!(carry.orphan(&[1, 2, 3]), 2);
+        assert_eq!(carry.orphan(&[1, 2, 3]), 0);
+        assert!(carry.take(2, &[]).is_none() && carry.take(4, &[]).is_some());
+        assert!(carry.speaks_of(4) && !carry.speaks_of(5));
+    }
+
+    #[test]
     fn a_carry_that_cannot_be_trusted_is_ignored_and_counted() {
         let text = Carry::default().write(&[entry()], "1");
         let lost = |text: &[u8], at, limit| Carry::read(text, at, limit).1;
