@@ -160,7 +160,7 @@ fn laws(
     let back = back.unwrap();
     prop_assert_eq!(there.counts[2], 0, "{}", context("declared loss", &there));
     prop_assert!(
-        Tree::read(&back.record).same(&Tree::read(record)),
+        Tree::read(&back.record).without_carry().0.same(&Tree::read(record).without_carry().0),
         "{}, then {}",
         context("return", &there),
         context("", &back)
@@ -205,7 +205,9 @@ fn laws(
 
 /// What a server of the other version changes survives the way home and back, and nothing else changes with it.
 fn edits(subject: &dyn Subject, there: &Done, from: u16, to: u16, palette: &[String]) -> Result<(), TestCaseError> {
-    for kind in 0..4u8 {
+    for turn in 0..4u8 {
+        // All kinds of changes, four of them for each record.
+        let kind = turn * 3 + (there.record.len() % 3) as u8;
         let (mut tree, carry) = Tree::read(&there.record).without_carry();
         let place = there.record.len() * 31 + usize::from(kind) * 7;
         tree.change(kind, place, there.carry.len() + usize::from(kind), palette);
