@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod detect;
 mod explain;
+mod infer;
 mod input;
 mod output;
 mod rehearse;
@@ -39,6 +40,7 @@ enum Command {
     Detect(detect::Detect),
     Explain(explain::Explain),
     Check(check::Check),
+    Infer(infer::Infer),
     Serve(serve::Serve),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
@@ -77,6 +79,7 @@ Try `unskew demo` first: it replays an incident and shows what the rules change.
 Examples:
   unskew demo                                              the incident of 2017-02-23 in a quarter of a minute
   unskew check pack.toml                                   every problem of a pack, with its line, and what it can do
+  unskew infer --older old/ --newer new/                   a pack proposed from sample records of both versions
   unskew translate --pack pack.toml --to 1 record.json     a record as version 1 writes it
   unskew serve --config unskew.toml                        the gateway
 
@@ -111,6 +114,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Detect(command) => command.execute(output),
         Command::Explain(command) => command.execute(output),
         Command::Check(command) => command.execute(output),
+        Command::Infer(command) => command.execute(output),
         Command::Serve(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),

@@ -69,6 +69,7 @@ mod error;
 
 pub mod config;
 pub mod gateway;
+pub mod infer;
 pub mod rehearsal;
 
 pub use contract::{

@@ -1,4 +1,4 @@
-//! The README tells the truth: every command in it runs here, and says what stands there.
+//! The README and the guides tell the truth: every command in them runs here, and says what stands there.
 //!
 //! In a `console` block `…` stands for any text, and on a line of its own for any lines. The Rust block is a doc test
 //! (`host/src/lib.rs`). `make demo` is run here as what it runs, and `make test` is what runs this.
@@ -8,7 +8,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 /// A command of a block and what it prints.
 struct Step {
@@ -18,20 +18,8 @@ struct Step {
 
 #[test]
 fn every_command_of_the_readme_says_what_stands_there() {
-    let folder = workplace();
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let config = blocks(&text, "toml").remove(0).replace(":8080", ":0");
-    std::fs::write(folder.join("unskew.toml"), config).unwrap();
-    let steps: Vec<Step> = blocks(&text, "console").iter().flat_map(|block| steps(block)).collect();
-    assert!(steps.len() >= 9);
-    for step in &steps {
-        match step.command.as_str() {
-            "make test" => assert!(step.printed.is_empty()),
-            "make demo" => demo(step, &folder),
-            serve if serve.starts_with("unskew serve") && !serve.ends_with("--check") => serves(step, &folder),
-            _ => run(step, &folder),
-        }
-    }
+    let folder = workplace("readme");
+    assert!(play("README.md", &folder) >= 9);
     let restored = [root().join("testdata/records/opentok-v2-0.4k.json"), folder.join("new.json")];
     let [before, after] =
         restored.map(|path| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()));
@@ -39,8 +27,20 @@ fn every_command_of_the_readme_says_what_stands_there() {
 }
 
 #[test]
+fn the_guide_leads_from_samples_to_a_gateway() {
+    let folder = workplace("guide");
+    assert!(play("docs/guide.md", &folder) >= 8);
+}
+
+#[test]
+fn every_command_on_proposals_says_what_stands_there() {
+    let folder = workplace("infer");
+    assert!(play("docs/infer.md", &folder) >= 2);
+}
+
+#[test]
 fn every_link_leads_somewhere() {
-    for page in ["README.md", "docs/rehearsal.md", "examples/incident/README.md"] {
+    for page in ["README.md", "docs/guide.md", "docs/infer.md", "docs/rehearsal.md", "examples/incident/README.md"] {
         let path = root().join(page);
         let text = std::fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -53,7 +53,7 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn the_scenario_of_the_docs_is_one() {
-    let folder = workplace().join("scenario");
+    let folder = workplace("readme").join("scenario");
     std::fs::create_dir_all(&folder).unwrap();
     let text = std::fs::read_to_string(root().join("docs/rehearsal.md")).unwrap();
     std::fs::write(folder.join("scenario.toml"), blocks(&text, "toml").remove(0)).unwrap();
@@ -69,23 +69,39 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// A folder in which commands find what the repository has, and may write. It outlives the run with the target folder,
-/// which another checkout may have filled: its links are made anew, once for all tests of this file.
-fn workplace() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let make = || {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readme");
+/// Runs the commands of a page, with its first configuration as `unskew.toml`; how many there were.
+fn play(page: &str, folder: &Path) -> usize {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    if let Some(config) = blocks(&text, "toml").into_iter().find(|block| block.starts_with("# unskew.toml\n")) {
+        std::fs::write(folder.join("unskew.toml"), config.replace(":8080", ":0")).unwrap();
+    }
+    let steps: Vec<Step> = blocks(&text, "console").iter().flat_map(|block| steps(block)).collect();
+    for step in &steps {
+        match step.command.as_str() {
+            "make test" => assert!(step.printed.is_empty()),
+            "make demo" => demo(step, folder),
+            serve if serve.starts_with("unskew serve") && !serve.ends_with("--check") => serves(step, folder),
+            _ => run(step, folder),
+        }
+    }
+    steps.len()
+}
+
+/// A folder of a page's own in which commands find what the repository has, and may write. What an earlier run left in
+/// it is gone, and its links are made anew: the target folder outlives checkouts. Tests of one page share it.
+fn workplace(page: &str) -> PathBuf {
+    static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages").join(page);
+    if !made.iter().any(|one| one == page) {
+        let _ = std::fs::remove_dir_all(&folder); // links are removed, not what they lead to
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["testdata", "examples"] {
-            let link = folder.join(name);
-            if link.is_symlink() {
-                std::fs::remove_file(&link).unwrap();
-            }
-            std::os::unix::fs::symlink(root().join(name), link).unwrap();
+            std::os::unix::fs::symlink(root().join(name), folder.join(name)).unwrap();
         }
-        folder
-    };
-    FOLDER.get_or_init(make).clone()
+        made.push(page.to_owned());
+    }
+    folder
 }
 
 fn blocks(text: &str, kind: &str) -> Vec<String> {
