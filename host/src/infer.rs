@@ -18,6 +18,7 @@ mod relate;
 mod relink;
 mod sample;
 mod scope;
+mod several;
 mod times;
 mod tree;
 mod trial;

@@ -123,6 +123,8 @@ fn links_between_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "docs/embedding.md",
         "docs/gateway.md",
+        "docs/guide.md",
+        "docs/infer.md",
         "docs/json.md",
         "docs/operations.md",
         "docs/rehearsal.md",

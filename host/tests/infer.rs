@@ -229,6 +229,53 @@ fn members_of_elements_are_followed_through_arrays_that_are_renamed_and_reordere
 }
 
 #[test]
+fn a_name_that_is_cut_needs_no_edit() {
+    let case = Case::checked("15-name", &[]);
+    case.proposes(&[r#"{ split = "/name", to = ["/first", "/last"], by = " " }"#]);
+    for (older, newer) in [
+        (r#"{"name":"Cher"}"#, r#"{"first":"Cher"}"#),
+        (r#"{"name":"Juan  Carlos"}"#, r#"{"first":"Juan","last":" Carlos"}"#),
+        (r#"{"name":"Ada "}"#, r#"{"first":"Ada","last":""}"#),
+        (r#"{"name":""}"#, r#"{"first":""}"#),
+    ] {
+        case.becomes(("1", older), ("2", newer));
+    }
+}
+
+#[test]
+fn a_value_that_became_a_list_needs_an_answer_on_edits() {
+    let edit = (r#"{ wrap = "/labels", on_edit = "head" }"#, r#"{ wrap = "/labels", on_edit = "replace" }"#);
+    Case::checked("16-label", &[edit]);
+    let case = Case::checked("16-label", &[]);
+    assert!(case.proposed.contains(r#"# ? when an older server edits the value, "head" keeps the other elements"#));
+    case.proposes(&[r#"{ rename = "/label", to = "labels" }"#, r#"{ wrap = "/labels", on_edit = "head" }"#]);
+    case.becomes(("2", r#"{"labels":[{"name":"bug"},{"name":"p1"}]}"#), ("1", r#"{"label":{"name":"bug"}}"#));
+    case.becomes(("1", r#"{"label":null}"#), ("2", r#"{"labels":[]}"#));
+}
+
+#[test]
+fn kinds_defaults_and_copies_are_seen() {
+    let tier = |n: usize, tier: &str| if n.is_multiple_of(2) { String::new() } else { format!(r#","tier":"{tier}""#) };
+    let older = many(6, |n| format!(r#"{{"id":"q-{n}","port":{}{}}}"#, 80 + n, tier(n, "gold")));
+    let newer = many(6, |n| {
+        let tier = if n.is_multiple_of(2) { "free" } else { "gold" };
+        format!(r#"{{"id":"q-{n}","port":"{}","tier":"{tier}","owner":"q-{n}","v":2}}"#, 80 + n)
+    });
+    let proposal = proposal(&older, &newer).unwrap();
+    assert_eq!(
+        active(&proposal),
+        [
+            r#"{ convert = "/port", lower = "number", upper = "string" }"#,
+            r#"{ default = "/tier", lower = "free" }"#,
+            r#"{ copy = "/id", to = "/owner" }"#,
+        ],
+        "{}",
+        proposal.toml
+    );
+    assert_eq!(proposal.checked.exact, 6);
+}
+
+#[test]
 fn odd_keys_are_escaped_and_found() {
     let older = many(4, |n| format!(r#"{{"s/id":"x{n}","a~b":{{"日本":"w{n}","*":{}}},"":"e{n}"}}"#, n + 100_000));
     let newer = many(4, |n| {
@@ -337,7 +384,7 @@ fn without_pairs_names_and_ranges_speak_and_values_are_asked() {
 fn a_member_that_only_some_newer_records_have_is_never_put_in() {
     let older = many(6, |n| format!(r#"{{"id":"q-{n}","n":{n}}}"#));
     let newer = many(6, |n| {
-        let note = if n % 2 == 0 { format!(r#","note":"hi{n}""#) } else { String::new() };
+        let note = if n.is_multiple_of(2) { format!(r#","note":"hi{n}""#) } else { String::new() };
         format!(r#"{{"id":"q-{n}","n":{n},"v":2{note}}}"#)
     });
     let proposal = proposal(&older, &newer).unwrap();

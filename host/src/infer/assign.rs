@@ -121,7 +121,8 @@ pub(super) fn rank(fit: &Fit, lower: &Column<'_>, likeness: f64, pairs: usize) -
     let simple = match &fit.relation {
         Relation::Same => 1.0,
         Relation::Time(..) => 0.95,
-        Relation::Scale { .. } => 0.85,
+        Relation::Scale { .. } | Relation::Convert(_) => 0.85,
+        Relation::Wrap { .. } | Relation::Default(_) => 0.9,
         Relation::Elements => 0.8,
         Relation::Map { .. } => 0.6,
     };

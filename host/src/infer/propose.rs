@@ -5,6 +5,7 @@ use super::place::Path;
 use super::relate::{Others, Relation};
 use super::relink::{after, ordered};
 use super::scope::{Change, Findings, Leftover, Link, Presence};
+use super::several::{Kinds, Several};
 use super::times;
 use super::tree::{Kind, Node};
 use super::write::{literal, string};
@@ -33,6 +34,7 @@ pub(super) fn ops(findings: &Findings) -> Vec<Proposed> {
         ops.extend(relink(link, &mut done));
     }
     ops.extend(findings.changes.iter().map(change));
+    ops.extend(findings.several.iter().map(|several| on_several(several, &done)));
     ops.extend(findings.adds.iter().map(add));
     ops.extend(late.iter().map(|leftover| remove(leftover, &after(&leftover.at, &done))));
     ops
@@ -120,6 +122,14 @@ fn change(change: &Change) -> Proposed {
             let op = format!("{{ map = {}, values = [{}]{otherwise} }}", string(&place), lines.join(", "));
             ("map", op, Some(question.to_owned()))
         }
+        Relation::Convert(body) => {
+            ("convert", format!("{{ convert = {}, {} }}", string(&place), with(&body.arguments)), None)
+        }
+        Relation::Wrap { body } => (body.name, body.at(&place), Some(ON_EDIT.to_owned())),
+        Relation::Default(value) => {
+            let op = format!("{{ default = {}, lower = {} }}", string(&place), literal(value));
+            ("default", op, Some(ABSENCE.to_owned()))
+        }
         Relation::Same | Relation::Elements => ("", String::new(), None),
     };
     let left_out = change.asked.as_ref().map(|_| "it is asked".to_owned());
@@ -128,6 +138,20 @@ fn change(change: &Change) -> Proposed {
         left_out,
         ..proposed(name, &change.at, op, &change.strength)
     }
+}
+
+fn on_several(found: &Several, done: &[(Path, Path)]) -> Proposed {
+    let lower: Vec<Path> = found.lower.iter().map(|place| after(place, done)).collect();
+    let list = |places: &[Path]| places.iter().map(|place| string(&place.to_string())).collect::<Vec<_>>().join(", ");
+    let arguments = &found.arguments;
+    let (name, from, to) = match found.kind {
+        Kinds::Split => ("split", list(&lower), format!("[{}]", list(&found.upper))),
+        Kinds::Join => ("join", format!("[{}]", list(&lower)), list(&found.upper)),
+        Kinds::Copy => ("copy", list(&found.upper[..1]), list(&found.upper[1..])), // two places: the first and its copy
+    };
+    let at = lower.first().or(found.upper.first()).cloned().unwrap_or_default();
+    let op = format!("{{ {name} = {from}, to = {to}{arguments} }}");
+    Proposed { question: found.question.clone(), ..proposed(name, &at, op, &found.strength) }
 }
 
 fn add(leftover: &Leftover) -> Proposed {
@@ -179,6 +203,9 @@ fn proposed(op: &'static str, place: &Path, text: String, strength: &Strength) -
     }
 }
 
+const ON_EDIT: &str = "when an older server edits the value, \"head\" keeps the other elements and \"replace\" drops them: which is right?";
+const ABSENCE: &str =
+    "is this what absence means to older servers? If absence means something to newer ones, too, add upper = …";
 const UNKNOWN_DEFAULT: &str =
     "what shall newer servers find in records that older ones wrote? Write it as value and drop the \"#\"";
 const NO_DEFAULT: &str = "the samples show no default";

@@ -1,6 +1,6 @@
 //! What two columns have to do with one another: the same values, or values that an op turns into one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decimal::Decimal;
 use super::profile::Column;
@@ -19,6 +19,12 @@ pub(super) enum Relation {
     Time(Form, Form),
     /// A unit: the arguments of `scale`, and how people say it.
     Scale { body: Body, said: String },
+    /// Another kind that says the same: the arguments of `convert`.
+    Convert(Body),
+    /// A value and the list that it became an element of, or the other way round.
+    Wrap { body: Body },
+    /// The same, and what an absent older one stands for.
+    Default(Node),
     /// Value by value; `None` is absence.
     Map { cells: Vec<(Option<Node>, Option<Node>)>, others: Others },
 }
@@ -82,10 +88,13 @@ impl<'s> Couple<'_, 's> {
         if both.iter().any(|(one, other)| !one.is_scalar() || !other.is_scalar()) {
             return None;
         }
-        self.time(trials, &both).or_else(|| self.scale(trials, &both)).or_else(|| self.map())
+        self.time(trials, &both)
+            .or_else(|| self.scale(trials, &both))
+            .or_else(|| self.convert(trials, &both))
+            .or_else(|| self.map())
     }
 
-    fn both(&self) -> Vec<(&'s Node, &'s Node)> {
+    pub(super) fn both(&self) -> Vec<(&'s Node, &'s Node)> {
         self.pairs
             .iter()
             .filter_map(|(one, other)| Some((self.lower.cells[*one]?, self.upper.cells[*other]?)))
@@ -98,7 +107,7 @@ impl<'s> Couple<'_, 's> {
         self.pairs.iter().filter(|pair| there(pair)).count()
     }
 
-    fn fit(&self, relation: Relation, mut fits: impl FnMut(&Node, &Node) -> bool) -> Fit {
+    pub(super) fn fit(&self, relation: Relation, mut fits: impl FnMut(&Node, &Node) -> bool) -> Fit {
         let both = self.both();
         let agreeing: Vec<&Node> = both.iter().filter(|(one, other)| fits(one, other)).map(|(one, _)| *one).collect();
         let mut values: Vec<String> = agreeing.iter().map(|node| node.value()).collect();
@@ -163,6 +172,23 @@ impl<'s> Couple<'_, 's> {
         let body = bodies[fitting].clone();
         let said = body.arguments.clone();
         Some(self.fit(Relation::Scale { body, said }, |_, _| true))
+    }
+
+    fn convert(&self, trials: &mut Trials, both: &[(&'s Node, &'s Node)]) -> Option<Fit> {
+        let [lower, upper] = [self.lower, self.upper].map(Column::solid_kinds);
+        let (mut lower, mut upper) = (lower.into_iter(), upper.into_iter());
+        let (Some(low), None, Some(high), None) = (lower.next(), lower.next(), upper.next(), upper.next()) else {
+            return None;
+        };
+        if low == high || both.iter().map(|(one, _)| one.value()).collect::<BTreeSet<_>>().len() < 2 {
+            return None;
+        }
+        let body = Body::new("convert", format!("lower = \"{}\", upper = \"{}\"", low.name(), high.name()));
+        let bodies = [body.clone()];
+        let fit = self.fit(Relation::Convert(body), |one, other| {
+            one.kind() == Kind::Null && other.kind() == Kind::Null || trials.relates(&bodies, 0, (one, other))
+        });
+        fit.holds().then_some(fit)
     }
 
     fn map(&self) -> Option<Fit> {

@@ -51,7 +51,7 @@ fn ask(scope: &Scope<'_>, one: &Match<'_, '_>, findings: &mut Findings) {
     for (lower, upper) in elsewhere {
         findings.links.push(link(scope, one, (lower, upper), Some(asked.to_owned())));
     }
-    if matches!(one.fit.relation, Relation::Time(..) | Relation::Scale { .. } | Relation::Map { .. }) {
+    if !matches!(one.fit.relation, Relation::Same | Relation::Elements) {
         findings.changes.push(scope.change(one, Some("it goes with the line above that asks for it".to_owned())));
     }
 }

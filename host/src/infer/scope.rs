@@ -9,6 +9,7 @@ use super::place::Path;
 use super::profile::{Column, Keys, Profile, keyed_by_data};
 use super::relate::{Couple, Fit, Relation};
 use super::relink;
+use super::several::{self, Several};
 use super::tree::{Kind, Node};
 use super::trial::Trials;
 use super::unpaired;
@@ -19,6 +20,7 @@ use super::{Confidence, Strength};
 pub(super) struct Findings {
     pub(super) links: Vec<Link>,
     pub(super) changes: Vec<Change>,
+    pub(super) several: Vec<Several>,
     pub(super) adds: Vec<Leftover>,
     pub(super) removes: Vec<Leftover>,
     /// Arrays of the newer shape whose elements are told apart by a member.
@@ -115,6 +117,7 @@ impl<'s> Scope<'s> {
             self.absences(&here, findings);
             matches.push(here);
         }
+        uncertain.extend(several::wraps(self, &lower, &upper, (&lowers, &uppers), trials));
         let found = assign::assign(self, &lowers, &uppers, uncertain, trials);
         if self.pairs.is_empty() {
             let places = found.iter().filter(|one| one.is_clear() && matches!(one.fit.relation, Relation::Same));
@@ -123,8 +126,8 @@ impl<'s> Scope<'s> {
             findings.questions.extend(asked);
         }
         for one in found.iter().filter(|one| one.rank >= assign::TAKEN) {
-            lowers.retain(|column| column.keys != one.lower.keys);
-            uppers.retain(|column| column.keys != one.upper.keys);
+            lowers.retain(|column| !column.keys.starts_with(&one.lower.keys));
+            uppers.retain(|column| !column.keys.starts_with(&one.upper.keys));
             for (rival_lower, rival_upper) in &one.rivals {
                 lowers.retain(|column| column.keys != *rival_lower);
                 uppers.retain(|column| column.keys != *rival_upper);
@@ -135,6 +138,8 @@ impl<'s> Scope<'s> {
         for one in matches.iter().filter(|one| one.is_clear()) {
             self.within(one, trials, findings);
         }
+        several::cuts(self, &mut lowers, &mut uppers, &mut findings.several);
+        several::copies(self, &matches, &mut uppers, &mut findings.several);
         self.unexplained(&mut lowers, &mut uppers, findings);
         for (own, columns, other, which, at) in
             [(&lower, &lowers, &upper, Which::Older, &self.lower), (&upper, &uppers, &lower, Which::Newer, &self.upper)]
@@ -162,24 +167,32 @@ impl<'s> Scope<'s> {
         unpaired::at_one_place(&self.upper.below(&couple.upper.keys), couple, trials, findings)
     }
 
-    /// Members that one record of a pair has and the other has not, at one place.
+    /// Members that one record of a pair has and the other has not, at one place: absence may have been a way to say
+    /// something.
     fn absences(&self, one: &Match<'_, 's>, findings: &mut Findings) {
         let cells = |(low, high): &(usize, usize)| (one.lower.cells[*low], one.upper.cells[*high]);
-        let new: Vec<&Node> =
-            self.pairs.iter().map(cells).filter(|(low, _)| low.is_none()).filter_map(|(_, high)| high).collect();
-        let place = self.upper.below(&one.upper.keys);
-        if let [first, rest @ ..] = new.as_slice()
-            && rest.iter().all(|node| node.same(first))
-            && new.len() >= 2
-        {
-            findings.questions.push(format!(
-                "{place}: in {} of {} {} only the newer record has it, always {}: was its absence another way to say that?",
-                new.len(),
-                self.pairs.len(),
-                self.counted(),
-                shortened(&first.to_string())
-            ));
+        let without: Vec<Option<&Node>> =
+            self.pairs.iter().map(cells).filter(|(low, _)| low.is_none()).map(|(_, high)| high).collect();
+        let new: Vec<&Node> = without.iter().copied().flatten().collect();
+        let at = self.upper.below(&one.upper.keys);
+        let [first, rest @ ..] = new.as_slice() else { return };
+        if rest.is_empty() || !rest.iter().all(|node| node.same(first)) {
+            return;
         }
+        let evidence = format!(
+            "in {} of {} {} only the newer record has it, always {}",
+            new.len(),
+            self.pairs.len(),
+            self.counted(),
+            shortened(&first.to_string())
+        );
+        if new.len() < without.len() {
+            findings.questions.push(format!("{at}: {evidence}: was its absence another way to say that?"));
+            return;
+        }
+        let strength = Strength { confidence: Confidence::Medium, evidence };
+        let relation = Relation::Default((*first).clone());
+        findings.changes.push(Change { at, relation, only: None, strength, asked: None });
     }
 
     /// Changes of values, and what is in arrays and keyed objects.
@@ -193,7 +206,12 @@ impl<'s> Scope<'s> {
                 }
             }
             Relation::Elements => self.elements(one, trials, findings),
-            Relation::Time(..) | Relation::Scale { .. } | Relation::Map { .. } => {
+            Relation::Time(..)
+            | Relation::Scale { .. }
+            | Relation::Map { .. }
+            | Relation::Convert(_)
+            | Relation::Wrap { .. }
+            | Relation::Default(_) => {
                 findings.changes.push(self.change(one, None));
             }
         }
@@ -204,7 +222,7 @@ impl<'s> Scope<'s> {
         let [lower, upper] = [one.lower, one.upper].map(Column::kinds);
         let solid = |column: &Column<'_>| column.solid_kinds().into_iter().next();
         let only = match (&one.fit.relation, solid(one.lower), solid(one.upper)) {
-            (Relation::Time(..) | Relation::Scale { .. }, Some(low), Some(high))
+            (Relation::Time(..) | Relation::Scale { .. } | Relation::Convert(_), Some(low), Some(high))
                 if lower.len() > 1 || upper.len() > 1 =>
             {
                 Some((low, high))
@@ -296,6 +314,9 @@ impl Match<'_, '_> {
                 format!("the same point in time as {} and as {}", lower.name(), upper.name())
             }
             Relation::Scale { said, .. } => format!("numbers related by {said}"),
+            Relation::Convert(_) => "the same said by another kind".to_owned(),
+            Relation::Wrap { .. } => "the value is the first element".to_owned(),
+            Relation::Default(_) => "the same value or the default".to_owned(),
             Relation::Map { .. } => "one newer value for each older one".to_owned(),
         };
         let evidence = if *both == 0 {

@@ -109,7 +109,12 @@ pub(super) fn evidence(one: &Match<'_, '_>) -> String {
     };
     let seen = format!("older as {}, newer as {}", range(one.lower), range(one.upper));
     match &one.fit.relation {
-        Relation::Same | Relation::Elements | Relation::Map { .. } => {
+        Relation::Same
+        | Relation::Elements
+        | Relation::Map { .. }
+        | Relation::Convert(_)
+        | Relation::Wrap { .. }
+        | Relation::Default(_) => {
             let common = match common {
                 0 => "no value in common: the names alone say so".to_owned(),
                 1 => "1 value in common".to_owned(),
