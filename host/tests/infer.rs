@@ -265,8 +265,8 @@ fn kinds_defaults_and_copies_are_seen() {
     assert_eq!(
         active(&proposal),
         [
-            r#"{ convert = "/port", lower = "number", upper = "string" }"#,
             r#"{ default = "/tier", lower = "free" }"#,
+            r#"{ convert = "/port", lower = "number", upper = "string" }"#,
             r#"{ copy = "/id", to = "/owner" }"#,
         ],
         "{}",

@@ -13,62 +13,79 @@ use super::sample::Sample;
 use super::tree::{Kind, Node};
 use super::write;
 
-/// Makes a draft that loads and whose ops take the samples, and says how far they come.
+/// Makes a draft that loads and whose ops take the samples, and says how far they come. Where the versions themselves
+/// aren't told apart, the other ways to do that are tried.
 pub(super) fn proven(
-    mut draft: Draft,
-    mut recognitions: Vec<Recognition>,
-    (older, newer): (&[Sample], &[Sample]),
+    draft: Draft,
+    recognitions: Vec<Recognition>,
+    sides: Sides<'_>,
     pairs: &[(usize, usize)],
 ) -> Result<(Draft, Checked), LoadError> {
-    let mut best: Option<(usize, Recognition)> = None;
-    loop {
-        let runtime = loaded(&mut draft)?;
-        let trips = trips(&runtime, &draft, older, newer);
-        if let Some((index, reason)) = refused_op(&draft, &trips) {
-            draft.ops[index].left_out = Some(reason);
-            continue;
+    let mut best = Settled::from(draft.clone(), sides);
+    for recognised in recognitions {
+        if best.as_ref().is_ok_and(Settled::is_recognised) {
+            break;
         }
-        let passed = trips.iter().filter(|trip| trip.outcome.is_ok()).count();
-        if best.as_ref().is_none_or(|(most, _)| passed > *most) {
-            best = Some((passed, draft.recognised.clone()));
-        }
-        // The versions themselves are at fault: another way to tell them apart may do better.
-        let other_way = trips.iter().any(|trip| matches!(trip.outcome, Err(Refused::Recognition(_))));
-        if let (true, Some(next)) =
-            (other_way && !recognitions.is_empty(), (!recognitions.is_empty()).then(|| recognitions.remove(0)))
-        {
-            draft.recognised = next;
-            continue;
-        }
-        let settled = best.as_ref().is_none_or(|(most, _)| passed >= *most);
-        if let (false, Some((_, recognition))) = (settled, best.take()) {
-            draft.recognised = recognition;
-            recognitions.clear();
-            continue;
-        }
-        let exact = pairs.iter().filter(|pair| exact(&runtime, &draft, older, newer, **pair)).count();
-        example(&runtime, &mut draft, older, newer, pairs);
-        let checked = Checked {
-            older: trips.iter().filter(|trip| trip.from_older).count(),
-            newer: trips.iter().filter(|trip| !trip.from_older).count(),
-            refused: trips
-                .iter()
-                .filter_map(|trip| Some(format!("{}: {}", trip.name, trip.outcome.as_ref().err()?.reason())))
-                .collect(),
-            exact,
-            pairs: pairs.len(),
-            differing: differing(&runtime, &draft, older, newer, pairs),
+        let next = Settled::from(Draft { recognised, ..draft.clone() }, sides);
+        let better = match (&best, &next) {
+            (Ok(best), Ok(next)) => next.passed() > best.passed(),
+            (Err(_), Ok(_)) => true,
+            (_, Err(_)) => false,
         };
-        draft.about.extend(checked.said());
-        loaded(&mut draft)?;
-        return Ok((draft, checked));
+        if better {
+            best = next;
+        }
+    }
+    let Settled { mut draft, runtime, trips } = best?;
+    let refused = |trip: &Trip| Some(format!("{}: {}", trip.name, trip.outcome.as_ref().err()?.reason()));
+    let checked = Checked {
+        older: sides.0.len(),
+        newer: sides.1.len(),
+        refused: trips.iter().filter_map(refused).collect(),
+        exact: pairs.iter().filter(|pair| exact(&runtime, &draft, sides, **pair)).count(),
+        pairs: pairs.len(),
+        differing: differing(&runtime, &draft, sides, pairs),
+    };
+    example(&runtime, &mut draft, sides, pairs);
+    draft.about.extend(checked.said());
+    loaded(&mut draft)?;
+    Ok((draft, checked))
+}
+
+/// Older and newer samples.
+pub(super) type Sides<'s> = (&'s [Sample], &'s [Sample]);
+
+/// A draft without the ops that samples are refused by.
+struct Settled {
+    draft: Draft,
+    runtime: Runtime,
+    trips: Vec<Trip>,
+}
+
+impl Settled {
+    fn from(mut draft: Draft, (older, newer): Sides<'_>) -> Result<Settled, LoadError> {
+        loop {
+            let runtime = loaded(&mut draft)?;
+            let trips = trips(&runtime, &draft, older, newer);
+            match refused_op(&draft, &trips) {
+                Some((index, reason)) => draft.ops[index].left_out = Some(reason), // one that is active
+                None => return Ok(Settled { draft, runtime, trips }),
+            }
+        }
+    }
+
+    fn is_recognised(&self) -> bool {
+        !self.trips.iter().any(|trip| matches!(trip.outcome, Err(Refused::Recognition(_))))
+    }
+
+    fn passed(&self) -> usize {
+        self.trips.iter().filter(|trip| trip.outcome.is_ok()).count()
     }
 }
 
 /// One sample to the other version and back.
 struct Trip {
     name: String,
-    from_older: bool,
     outcome: Result<(), Refused>,
 }
 
@@ -131,15 +148,12 @@ fn active(draft: &Draft, n: usize) -> Option<usize> {
 }
 
 fn trips(runtime: &Runtime, draft: &Draft, older: &[Sample], newer: &[Sample]) -> Vec<Trip> {
-    let both = [(older, &draft.from, &draft.to), (newer, &draft.to, &draft.from)];
-    let mut trips = Vec::new();
-    for (n, (samples, home, away)) in both.into_iter().enumerate() {
-        for sample in samples {
-            let outcome = there_and_back(runtime, sample, home, away);
-            trips.push(Trip { name: sample.name().to_owned(), from_older: n == 0, outcome });
-        }
-    }
-    trips
+    let ways = [(older, &draft.from, &draft.to), (newer, &draft.to, &draft.from)];
+    let trip = |sample: &Sample, home: &str, away: &str| Trip {
+        name: sample.name().to_owned(),
+        outcome: there_and_back(runtime, sample, home, away),
+    };
+    ways.iter().flat_map(|(samples, home, away)| samples.iter().map(move |sample| trip(sample, home, away))).collect()
 }
 
 fn there_and_back(runtime: &Runtime, sample: &Sample, home: &str, away: &str) -> Result<(), Refused> {
@@ -183,7 +197,7 @@ fn refused_op(draft: &Draft, trips: &[Trip]) -> Option<(usize, String)> {
 }
 
 /// Whether a pair's older record becomes its newer one, to the last value.
-fn exact(runtime: &Runtime, draft: &Draft, older: &[Sample], newer: &[Sample], pair: (usize, usize)) -> bool {
+fn exact(runtime: &Runtime, draft: &Draft, (older, newer): Sides<'_>, pair: (usize, usize)) -> bool {
     let (one, other) = (&older[pair.0], &newer[pair.1]);
     let there = runtime.translate(one.text().as_bytes(), b"", &draft.from, &draft.to);
     let there = there.ok().and_then(|there| Node::parse(std::str::from_utf8(&there.record).ok()?).ok());
@@ -194,8 +208,7 @@ fn exact(runtime: &Runtime, draft: &Draft, older: &[Sample], newer: &[Sample], p
 fn differing(
     runtime: &Runtime,
     draft: &Draft,
-    older: &[Sample],
-    newer: &[Sample],
+    (older, newer): Sides<'_>,
     pairs: &[(usize, usize)],
 ) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<Path, usize> = BTreeMap::new();
@@ -241,11 +254,12 @@ fn differences(one: Option<&Node>, other: Option<&Node>, at: &Path, into: &mut B
 
 /// The smallest pair that the rules make of one another becomes the pack's example; without pairs, the smallest older
 /// record with what the rules make of it.
-fn example(runtime: &Runtime, draft: &mut Draft, older: &[Sample], newer: &[Sample], pairs: &[(usize, usize)]) {
+fn example(runtime: &Runtime, draft: &mut Draft, sides: Sides<'_>, pairs: &[(usize, usize)]) {
+    let (older, newer) = sides;
     let mut pairs: Vec<(usize, usize)> = pairs.to_vec();
     pairs.sort_by_key(|(one, other)| older[*one].text().len() + newer[*other].text().len());
     for pair in pairs {
-        if !exact(runtime, draft, older, newer, pair) {
+        if !exact(runtime, draft, sides, pair) {
             continue;
         }
         let (one, other) = (&older[pair.0], &newer[pair.1]);
