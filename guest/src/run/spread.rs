@@ -7,6 +7,7 @@ use super::{Binding, Outcome, Run};
 use crate::carry::Kept;
 use crate::json;
 use crate::op::{Differing, Direction, Emptied, Taken};
+use crate::pack::CarryPlace;
 use crate::plan::{Code, Spread, Sym};
 use crate::rules::{Fault, FaultKind};
 use crate::tape::Shape;
@@ -69,7 +70,7 @@ impl<'r> Run<'r> {
             }
             match put {
                 Some(text) => self.put(code, element.node, &spread.member, text, &mut own)?,
-                None => self.take_out(element.node, &spread.member, None),
+                None => self.take_out(code, element.node, &spread.member, (None, &own)),
             }
             first = first.or(put.map(str::to_owned));
             self.keep_of(code, element, own)?;
@@ -77,7 +78,7 @@ impl<'r> Run<'r> {
         if first.as_ref() != Some(&value) {
             kept.value = Some((Some(value), first));
         }
-        self.take_out(node, &spread.from, memory);
+        self.take_out(code, node, &spread.from, (memory, kept));
         // What the other direction has overwritten.
         if let Some((Some(overwritten), Some(_))) = memory.and_then(|kept| kept.value.as_ref()) {
             self.put(code, node, &spread.from, overwritten, kept)?;
@@ -127,7 +128,7 @@ impl<'r> Run<'r> {
                     self.put(code, element.node, &spread.member, overwritten, &mut own)?;
                     self.counts.restored += 1;
                 }
-                _ => self.take_out(element.node, &spread.member, remembered.as_ref()),
+                _ => self.take_out(code, element.node, &spread.member, (remembered.as_ref(), &own)),
             }
             self.keep_of(code, element, own)?;
         }
@@ -186,16 +187,28 @@ impl<'r> Run<'r> {
             (None, None) => {}
         }
         if self.trace.is_some() {
-            let place = self.pointer(node, path);
-            self.note(code, place, before, Some(text.to_owned()), "changed");
+            let (place, said) = (self.pointer(node, path), self.said(kept));
+            self.note(code, place, before, Some(text.to_owned()), said);
         }
         Ok(())
     }
 
-    fn take_out(&mut self, node: u32, path: &[Sym], memory: Option<&Kept>) {
-        if let Some(id) = self.tape.find(node, path) {
-            self.tape.detach(id);
-            self.prune(node, path, Emptied::Goes, memory);
+    fn take_out(&mut self, code: &Code, node: u32, path: &[Sym], (memory, kept): (Option<&Kept>, &Kept)) {
+        let Some(id) = self.tape.find(node, path) else { return };
+        if self.trace.is_some() {
+            let (place, text, said) = (self.pointer(node, path), self.string(id), self.said(kept));
+            self.note(code, place, Some(text), None, said);
+        }
+        self.tape.detach(id);
+        self.prune(node, path, Emptied::Goes, memory);
+    }
+
+    /// What becomes of a value of which this is kept.
+    fn said(&self, kept: &Kept) -> &'static str {
+        match (&kept.value, self.plan.policy.carry) {
+            (None, _) => "changed",
+            (Some(_), CarryPlace::None) => "lost",
+            (Some(_), CarryPlace::Beside | CarryPlace::Inline) => "carried",
         }
     }
 
