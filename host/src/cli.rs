@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod detect;
 mod explain;
+mod fleet;
 mod infer;
 mod input;
 mod output;
@@ -41,6 +42,7 @@ enum Command {
     Explain(explain::Explain),
     Check(check::Check),
     Infer(infer::Infer),
+    Fleet(fleet::Fleet),
     Serve(serve::Serve),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
@@ -78,8 +80,9 @@ Try `unskew demo` first: it replays an incident and shows what the rules change.
 
 Examples:
   unskew demo                                              the incident of 2017-02-23 in a quarter of a minute
-  unskew check pack.toml                                   every problem of a pack, with its line, and what it can do
   unskew infer --older old/ --newer new/                   a pack proposed from sample records of both versions
+  unskew check pack.toml                                   its problems with their lines, what it can do, its laws
+  unskew fleet --fleet 1,1 --joining 2 pack.toml           may version 2 join two servers of version 1?
   unskew translate --pack pack.toml --to 1 record.json     a record as version 1 writes it
   unskew serve --config unskew.toml                        the gateway
 
@@ -115,6 +118,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Explain(command) => command.execute(output),
         Command::Check(command) => command.execute(output),
         Command::Infer(command) => command.execute(output),
+        Command::Fleet(command) => command.execute(output),
         Command::Serve(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use read::ConfigError;
 pub use schema::json_schema;
 
+use crate::contract::Fidelity;
+
 /// The configuration of one gateway, as `unskew.toml` says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -316,6 +318,17 @@ pub enum FidelityKey {
     Carried,
     /// Translations that lose something.
     Lossy,
+}
+
+impl From<FidelityKey> for Fidelity {
+    fn from(key: FidelityKey) -> Fidelity {
+        match key {
+            FidelityKey::Native => Fidelity::Native,
+            FidelityKey::Exact => Fidelity::Exact,
+            FidelityKey::Carried => Fidelity::Carried,
+            FidelityKey::Lossy => Fidelity::Lossy,
+        }
+    }
 }
 
 /// How servers are ordered inside the best tier.

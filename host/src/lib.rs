@@ -67,9 +67,11 @@ mod tables;
 
 mod error;
 
+pub mod check;
 pub mod config;
 pub mod gateway;
 pub mod infer;
+pub mod laws;
 pub mod rehearsal;
 
 pub use contract::{

@@ -405,7 +405,7 @@ fn help_teaches() {
     for part in ["unskew demo", "Exit codes", "translate", "rehearse", "serve", "--json"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    for command in ["translate", "detect", "explain", "check", "serve", "rehearse", "demo"] {
+    for command in ["translate", "detect", "explain", "check", "fleet", "serve", "rehearse", "demo"] {
         let said = unskew(&[command, "--help"], b"").exits(0).text();
         assert!(said.contains("Examples:") && said.contains("Usage:"), "{command}: {said}");
     }

@@ -9,9 +9,12 @@
 
 mod subject;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
-use subject::{Component, Native, Subject};
-use unskew::{LoadError, Pack, Runtime};
+use subject::{Native, component};
+use unskew::laws::{Refused, Subject};
+use unskew::{Counts, LoadError, Pack, Runtime, Version};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,12 +53,12 @@ struct Case {
 
 #[test]
 fn cases_hold_natively() {
-    run(|pack| Box::new(Native::load(pack)));
+    run(|pack| Arc::new(Native::load(pack)));
 }
 
 #[test]
 fn cases_hold_in_the_sandbox() {
-    run(|pack| Box::new(Component::load(pack)));
+    run(|pack| component(pack));
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn files() -> Vec<(String, File)> {
     paths.into_iter().map(read).collect()
 }
 
-fn run(load: impl Fn(&Pack) -> Box<dyn Subject>) {
+fn run(load: impl Fn(&Pack) -> Arc<dyn Subject>) {
     let mut failures = Vec::new();
     let mut count = 0;
     for (name, file) in files() {
@@ -105,46 +108,45 @@ fn run(load: impl Fn(&Pack) -> Box<dyn Subject>) {
 
 fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
     let index = |id: &str| {
-        subject.versions().iter().position(|other| other == id).ok_or(format!("no version {id}")).map(|at| at as u16)
+        let at = subject.versions().iter().position(|other| other == id).ok_or(format!("no version {id}"))?;
+        Ok::<_, String>(Version(at as u16))
     };
     let (from, to) = (index(&case.from)?, index(&case.to)?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if let Some(fidelity) = &case.fidelity {
-        same("fidelity", fidelity, &subject.judge(from, to))?;
+        same("fidelity", fidelity, &subject.judge(from, to).fidelity.to_string())?;
     }
     let there = subject.translate(case.record.as_bytes(), case.carry.as_bytes(), from, to);
-    if let Ok((found, normalized)) = subject.normalize(case.record.as_bytes(), case.carry.as_bytes(), to)
-        && found != to
+    if let Ok(normalized) = subject.normalize(case.record.as_bytes(), case.carry.as_bytes(), to)
+        && normalized.found != to
     {
-        same("normalize", &there.clone().ok(), &normalized)?;
+        same("normalize", &there.clone().ok(), &normalized.changed)?;
     }
     let there = match (there, &case.fault) {
         (Err(refused), Some(kind)) => {
-            same("fault", kind, &refused.kind)?;
+            let Refused::Fault { kind: is, message, .. } = &refused else { return Err(refused.to_string()) };
+            same("fault", kind, is)?;
             let place = case.place.as_deref().unwrap_or_default();
-            let named = refused.message.contains(&format!("at {place}:"));
-            return if place.is_empty() || named {
-                Ok(())
-            } else {
-                Err(format!("not at {place}: {}", refused.message))
-            };
+            let named = message.contains(&format!("at {place}:"));
+            return if place.is_empty() || named { Ok(()) } else { Err(format!("not at {place}: {message}")) };
         }
         (Ok(there), Some(kind)) => return Err(format!("expected the fault {kind}, got {}", text(&there.record))),
-        (Err(refused), None) => return Err(refused.message),
+        (Err(refused), None) => return Err(refused.to_string()),
         (Ok(there), None) => there,
     };
     if let Some(becomes) = &case.becomes {
         same("becomes", becomes, &text(&there.record))?;
     }
     if let Some(counts) = &case.there {
-        same("carried, restored, lost", counts, &there.counts)?;
+        same("carried, restored, lost", counts, &numbers(there.counts))?;
     }
     let met = case.edit.clone().unwrap_or_else(|| text(&there.record));
     let home = subject.translate(met.as_bytes(), &there.carry, to, from);
     if let Some(kind) = &case.back_fault {
-        return same("fault of the way back", &Some(kind.as_str()), &home.err().as_ref().map(|refused| &*refused.kind));
+        let Err(Refused::Fault { kind: is, .. }) = &home else { return Err(format!("no fault on the way back: {home:?}")) };
+        return same("fault of the way back", kind, is);
     }
-    let home = home.map_err(|refused| format!("way back: {}", refused.message))?;
+    let home = home.map_err(|refused| format!("way back: {refused}"))?;
     match &case.back {
         Some(bytes) => same("back", bytes, &text(&home.record))?,
         None => {
@@ -153,9 +155,13 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
         }
     }
     if let Some(counts) = &case.home {
-        same("carried, restored, lost on the way back", counts, &home.counts)?;
+        same("carried, restored, lost on the way back", counts, &numbers(home.counts))?;
     }
     Ok(())
+}
+
+fn numbers(counts: Counts) -> [u32; 3] {
+    [counts.carried, counts.restored, counts.lost]
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {

@@ -1,24 +1,35 @@
-//! `unskew check`: what is wrong with a pack, what it can do, and whether it brings real records there and back.
+//! `unskew check`: what is wrong with a pack, what it can do, whether its laws hold, and what a revision changes.
 
-use std::collections::BTreeMap;
+mod against;
+mod object;
+mod print;
+mod records;
+mod trip;
+
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use serde_json::value::RawValue;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Verdict, Version};
+use unskew::check::{self, Revisions};
+use unskew::laws::{Counting, Findings, Grown, Laws, Progress};
+use unskew::{Fidelity, Generation, LoadError, Pack, Problem, Runtime, Version};
 
+use self::records::Recorded;
+use self::trip::Trip;
 use super::input::{self, Source};
 use super::output::{self, Output};
-use super::table::Table;
 use super::{Failed, Found};
 
-/// Check a rule pack, and records against it
+/// Check a rule pack: its problems, its examples, its laws
 ///
 /// Prints every problem of the pack with its file, line and column, or, if there is none, how well servers of each
-/// version can serve records of each version. Runs the pack's own examples. Records given after the pack are brought
-/// to every other version and back, and must come back as they were. Where a table's way isn't lossless a line says
-/// why, for neighbouring versions; all other ways are made of theirs, and --json has the reasons of all.
+/// version can serve records of each version. Runs the pack's own examples. Then grows records of each version from
+/// the examples and from what the pack names, brings them to each other version, there and back and edited in between,
+/// and holds the laws of translation on them; where one doesn't hold it shows a record as small as it could be made.
+/// Records given after the pack are brought to every other version and back, and must come back as they were. Where a
+/// table's way isn't lossless a line says why, for neighbouring versions; all other ways are made of theirs, and --json
+/// has the reasons of all. docs/check.md explains the laws, the hints and the object of --json.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 What the table says of a record and a server:
@@ -28,36 +39,73 @@ What the table says of a record and a server:
   lossy     translation loses something
   none      there is no translation
 
+Exit codes:
+  0  no problems, all examples and laws hold, every record came back, no pair is as bad as --fail-on
+  1  one of these is not so, or with --against something that worked doesn't any more
+  2  the command line is wrong
+  3  a file can't be read or used
+
 Examples:
   unskew check pack.toml
-  unskew check pack.toml recorded/*.json        in CI: exits 1 if anything is wrong
+  unskew check pack.toml recorded/*.json            in CI: exits 1 if anything is wrong
+  unskew check pack.toml --records sessions.ndjson --cases 10000 --seed 7
+  unskew check pack.toml --fail-on lossy            no pair may lose anything
+  unskew check pack.toml --against deployed.toml    what the new revision changes
   unskew check --json pack.toml")]
 pub(super) struct Check {
     /// The rule pack, TOML or JSON
     pack: PathBuf,
-    /// Recorded session records; `-` is standard input
+    /// Recorded session records, each with a line of its own in the answer; `-` is standard input
     #[arg(value_name = "RECORD")]
-    records: Vec<Source>,
+    named: Vec<Source>,
+    /// Recorded records by the many: a folder of .json, .ndjson and .jsonl files, or one such file
+    #[arg(long, value_name = "PATH")]
+    records: Vec<PathBuf>,
+    /// How many grown records each ordered pair of versions gets; 0 holds no laws
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    cases: u32,
+    /// Which records grow: the same seed grows the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Exit with 1 if a server of one version would serve records of another this badly, or worse
+    #[arg(long, value_name = "FIDELITY")]
+    fail_on: Option<FailOn>,
+    /// The pack that is deployed: list what this one changes
+    #[arg(long, value_name = "PACK")]
+    against: Option<PathBuf>,
 }
 
-/// One record brought to one version and back.
-struct Trip {
-    record: String,
-    version: Option<String>,
-    by: String,
-    came_back: CameBack,
+/// What is too bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// A pair that needs the carry
+    Carried,
+    /// A pair that loses something
+    Lossy,
+    /// A pair without translation
+    None,
 }
 
-/// How a record came back.
-enum CameBack {
-    /// As it was.
-    Same,
-    /// It was not sent: the table says already that this way loses something.
-    NotSent(Fidelity),
-    /// Otherwise, or not at all.
-    Wrong(String),
-    /// The record can't be read: this is why.
-    Unread(String),
+impl FailOn {
+    fn fidelity(self) -> Fidelity {
+        match self {
+            FailOn::Carried => Fidelity::Carried,
+            FailOn::Lossy => Fidelity::Lossy,
+            FailOn::None => Fidelity::None,
+        }
+    }
+}
+
+/// All that was found out about a pack that loads.
+struct Report<'g> {
+    generation: &'g Generation,
+    trips: Vec<Trip>,
+    recorded: Recorded,
+    seed: u64,
+    cases: u32,
+    findings: Findings,
+    fail_on: Option<Fidelity>,
+    against: Option<Revisions>,
 }
 
 impl Check {
@@ -76,27 +124,85 @@ impl Check {
             }
             Err(error) => return Err(input::unusable(&error)),
         };
+        let deployed = self.against.as_deref().map(input::runtime).transpose()?;
         let Some(generation) = runtime.generation() else {
             return Err(Failed::Machine("the pack was not taken".into()));
         };
+        let mut recorded = Recorded::read(&self.records);
+        recorded.sort_out(&generation);
         let mut trips = Vec::new();
-        for record in &self.records {
+        for record in &self.named {
             match record.bytes() {
-                Ok(bytes) => trips.extend(journeys(&generation, &record.name(), &bytes)),
-                Err(error) => trips.push(Trip::without_version(record.name(), CameBack::Unread(error))),
-            }
-        }
-        match output {
-            Output::Text => {
-                output::print(&overview(&generation))?;
-                for trip in &trips {
-                    output::print(&trip.line())?;
+                Ok(bytes) => {
+                    trips.extend(trip::journeys(&generation, &record.name(), &bytes));
+                    recorded.named.push((record.name(), bytes));
                 }
+                Err(error) => trips.push(Trip::unread(record.name(), error)),
             }
-            Output::Json => output::print_json(&object(&generation, &trips))?,
         }
-        Ok(trips.iter().map(Trip::found).max().unwrap_or(Found::Good))
+        let laws = self.laws(&generation, &recorded);
+        let bar = bar();
+        let findings = match self.cases {
+            0 => Findings::default(),
+            _ => laws.run(&mut |progress| show(&bar, "laws", progress)),
+        };
+        let against = deployed.and_then(|runtime| runtime.generation()).map(|old| {
+            let before = self.laws(&old, &recorded);
+            Revisions::compare((&old, &before), (&generation, &laws), &mut |progress| show(&bar, "revisions", progress))
+        });
+        bar.finish_and_clear();
+        let fail_on = self.fail_on.map(FailOn::fidelity);
+        let report = Report {
+            generation: &generation,
+            trips,
+            recorded,
+            seed: self.seed,
+            cases: self.cases,
+            findings,
+            fail_on,
+            against,
+        };
+        match output {
+            Output::Text => output::print(&print::report(&report))?,
+            Output::Json => output::print_json(&object::report(&report))?,
+        }
+        Ok(report.found())
     }
+
+    fn laws<'g>(&self, generation: &'g Generation, recorded: &Recorded) -> Laws<'g> {
+        check::laws(generation).seed(self.seed).cases(self.cases).counting(Counting::On).recorded(recorded.all())
+    }
+}
+
+impl Report<'_> {
+    fn found(&self) -> Found {
+        let refused = self.findings.refusals.iter().any(|refusal| refusal.recorded > 0);
+        let overlaps = self.findings.overlaps.iter().any(|overlap| overlap.grown < Grown::Odd);
+        let breaks = self.against.as_ref().is_some_and(Revisions::breaks);
+        let good = self.findings.hold() && !refused && !overlaps && !breaks && self.too_bad().is_empty();
+        let trips = self.trips.iter().map(Trip::found).max().unwrap_or(Found::Good);
+        let recorded = match (self.recorded.unread.is_empty(), self.recorded.unknown.is_empty()) {
+            (false, _) => Found::Unread,
+            (true, false) => Found::Bad,
+            (true, true) => Found::Good,
+        };
+        if good { trips.max(recorded) } else { trips.max(recorded).max(Found::Bad) }
+    }
+
+    /// The pairs of different versions that are as bad as `--fail-on`.
+    fn too_bad(&self) -> Vec<(&str, &str, Fidelity)> {
+        let manifest = self.generation.manifest();
+        let Some(limit) = self.fail_on else { return Vec::new() };
+        let pairs = self.generation.matrix().pairs();
+        pairs
+            .filter(|(held, server, verdict)| held != server && verdict.fidelity >= limit)
+            .map(|(held, server, verdict)| (manifest.id(held), manifest.id(server), verdict.fidelity))
+            .collect()
+    }
+}
+
+fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
+    (0..=u16::MAX).take(generation.manifest().versions.len()).map(Version)
 }
 
 /// Prints why a pack is refused.
@@ -134,219 +240,17 @@ fn refused(name: &str, problems: &[Problem], failures: &[String], output: Output
     Ok(Found::Bad)
 }
 
-/// The pack in a line, and the fidelity of every pair.
-fn overview(generation: &Generation) -> String {
-    let manifest = generation.manifest();
-    let ids: Vec<&str> = manifest.versions.iter().map(|version| &*version.id).collect();
-    let name = output::on_one_line(&manifest.name);
-    let mut text = format!("{name} revision {}: no problems, all examples hold\n\n", manifest.revision);
-    let head: Vec<String> =
-        ["record \\ server".to_string()].into_iter().chain(ids.iter().map(ToString::to_string)).collect();
-    let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
-    for held in versions(generation) {
-        let cells = versions(generation).map(|server| generation.judge(held, server).fidelity.to_string());
-        table.row([manifest.id(held).to_string()].into_iter().chain(cells));
+/// A bar on standard error; none where that is no terminal.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len} {msg}") {
+        bar.set_style(style);
     }
-    text.push_str(&table.to_string());
-    let reasons = generation.matrix().pairs().filter(|(_, _, verdict)| verdict.fidelity > Fidelity::Exact);
-    let (near, far): (Vec<_>, Vec<_>) = reasons.partition(|(held, server, _)| held.0.abs_diff(server.0) == 1);
-    let mut lines: Vec<String> = Vec::new();
-    for (held, server, Verdict { fidelity, reason }) in near {
-        let [held, server, reason] = [manifest.id(held), manifest.id(server), reason].map(output::on_one_line);
-        lines.push(format!("{held} → {server} {fidelity}: {reason}\n"));
-    }
-    if !far.is_empty() {
-        lines.push("ways between versions further apart are made of these; --json has all reasons\n".to_string());
-    }
-    if !lines.is_empty() {
-        text.push('\n');
-        text.push_str(&lines.concat());
-    }
-    text
+    bar
 }
 
-fn object(generation: &Generation, trips: &[Trip]) -> Value {
-    let manifest = generation.manifest();
-    let matrix: Vec<Value> = generation
-        .matrix()
-        .pairs()
-        .map(|(held, server, verdict)| {
-            json!({
-                "record": manifest.id(held),
-                "server": manifest.id(server),
-                "fidelity": verdict.fidelity.as_str(),
-                "reason": verdict.reason,
-            })
-        })
-        .collect();
-    let records: Vec<Value> = trips
-        .iter()
-        .map(|trip| json!({"record": trip.record, "version": trip.version, "by": trip.by, "came_back": trip.came_back.as_str(), "wrong": trip.wrong()}))
-        .collect();
-    json!({
-        "ok": trips.iter().all(|trip| trip.wrong().is_none()),
-        "pack": manifest.name,
-        "revision": manifest.revision,
-        "versions": manifest.versions.iter().map(|version| &*version.id).collect::<Vec<_>>(),
-        "problems": [],
-        "examples": [],
-        "matrix": matrix,
-        "records": records,
-    })
-}
-
-/// Brings a record to every other version and back.
-fn journeys(generation: &Generation, name: &str, record: &[u8]) -> Vec<Trip> {
-    let manifest = generation.manifest();
-    let found = match generation.detect(record) {
-        Ok(found) => found.version,
-        Err(error) => {
-            let came_back = CameBack::Wrong(input::told(record, &error));
-            return vec![Trip::without_version(name.to_string(), came_back)];
-        }
-    };
-    let others = versions(generation).filter(|by| *by != found);
-    let trip = |by: Version| Trip {
-        record: name.to_string(),
-        version: Some(manifest.id(found).to_string()),
-        by: manifest.id(by).to_string(),
-        came_back: CameBack::of(generation, record, found, by),
-    };
-    others.map(trip).collect()
-}
-
-impl CameBack {
-    fn of(generation: &Generation, record: &[u8], home: Version, by: Version) -> CameBack {
-        let worst = generation.judge(home, by).fidelity.max(generation.judge(by, home).fidelity);
-        match worst {
-            Fidelity::Lossy | Fidelity::None => CameBack::NotSent(worst),
-            Fidelity::Native | Fidelity::Exact | Fidelity::Carried => {
-                there_and_back(generation, record, home, by).map_or_else(CameBack::Wrong, |()| CameBack::Same)
-            }
-        }
-    }
-
-    fn as_str(&self) -> &'static str {
-        match self {
-            CameBack::Same => "same",
-            CameBack::NotSent(_) => "not-sent",
-            CameBack::Wrong(_) => "wrong",
-            CameBack::Unread(_) => "unread",
-        }
-    }
-}
-
-fn there_and_back(generation: &Generation, record: &[u8], home: Version, by: Version) -> Result<(), String> {
-    if generation.judge(home, by).fidelity >= Fidelity::Lossy || generation.judge(by, home).fidelity >= Fidelity::Lossy
-    {
-        return Ok(()); // the table says already that it won't come back whole
-    }
-    let away = generation.translate(record, &[], home, by).map_err(|error| format!("on the way there: {error}"))?;
-    let found = generation.detect(&away.record).map_err(|error| format!("after the way there: {error}"))?.version;
-    if found != by {
-        return Err(format!("after the way there it is found to be of version {}", generation.manifest().id(found)));
-    }
-    let back = generation
-        .translate(&away.record, &away.carry, by, home)
-        .map_err(|error| format!("on the way back: {error}"))?;
-    let texts: [Result<&RawValue, _>; 2] = [record, &back.record].map(serde_json::from_slice);
-    match texts {
-        [Ok(before), Ok(after)] => match difference(before, after, &mut String::new()) {
-            Some(place) => Err(format!("it comes back different at {place}")),
-            None => Ok(()),
-        },
-        [Err(error), _] | [_, Err(error)] => Err(format!("it comes back as no JSON: {error}")),
-    }
-}
-
-/// The first place where two documents differ, as a JSON Pointer. Scalars are compared by their text, so that no number
-/// is too long to be compared; members may stand in any order.
-fn difference(before: &RawValue, after: &RawValue, place: &mut String) -> Option<String> {
-    type Members<'t> = BTreeMap<String, &'t RawValue>;
-    if before.get() == after.get() {
-        return None;
-    }
-    let length = place.len();
-    let mut within = |key: String, before: Option<&&RawValue>, after: Option<&&RawValue>| {
-        place.push_str(&format!("/{key}"));
-        let found = match (before, after) {
-            (Some(before), Some(after)) => difference(before, after, place),
-            (None, _) | (_, None) => Some(place.clone()),
-        };
-        place.truncate(length);
-        found
-    };
-    let objects: [Result<Members<'_>, _>; 2] = [before, after].map(|text| serde_json::from_str(text.get()));
-    if let [Ok(before), Ok(after)] = &objects {
-        let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
-        return keys
-            .into_iter()
-            .find_map(|key| within(key.replace('~', "~0").replace('/', "~1"), before.get(key), after.get(key)));
-    }
-    let arrays: [Result<Vec<&RawValue>, _>; 2] = [before, after].map(|text| serde_json::from_str(text.get()));
-    if let [Ok(before), Ok(after)] = &arrays {
-        return (0..before.len().max(after.len()))
-            .find_map(|index| within(index.to_string(), before.get(index), after.get(index)));
-    }
-    Some(if place.is_empty() { "the root".to_string() } else { place.clone() })
-}
-
-fn versions(generation: &Generation) -> impl Iterator<Item = Version> {
-    (0..=u16::MAX).take(generation.manifest().versions.len()).map(Version)
-}
-
-impl Trip {
-    fn without_version(record: String, came_back: CameBack) -> Trip {
-        Trip { record, version: None, by: String::new(), came_back }
-    }
-
-    fn found(&self) -> Found {
-        match &self.came_back {
-            CameBack::Same | CameBack::NotSent(_) => Found::Good,
-            CameBack::Wrong(_) => Found::Bad,
-            CameBack::Unread(_) => Found::Unread,
-        }
-    }
-
-    fn wrong(&self) -> Option<&str> {
-        match &self.came_back {
-            CameBack::Wrong(wrong) | CameBack::Unread(wrong) => Some(wrong),
-            CameBack::Same | CameBack::NotSent(_) => None,
-        }
-    }
-
-    fn line(&self) -> String {
-        let Trip { record, version, by, came_back } = self;
-        let came_back = match came_back {
-            CameBack::Same => "as it was".to_string(),
-            CameBack::NotSent(fidelity) => format!("not tried, the way is {fidelity}"),
-            CameBack::Wrong(wrong) | CameBack::Unread(wrong) => wrong.clone(),
-        };
-        match version {
-            Some(version) => {
-                let [version, by] = [version, by].map(|id| output::on_one_line(id));
-                format!("{record}: version {version}, by version {by} and back: {came_back}\n")
-            }
-            None => format!("{record}: {came_back}\n"),
-        }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_difference_is_found_by_place() {
-        let differ = |before: &str, after: &str| {
-            let [before, after]: [&RawValue; 2] = [before, after].map(|text| serde_json::from_str(text).unwrap());
-            difference(before, after, &mut String::new())
-        };
-        assert_eq!(differ(r#"{"a":[1,{"b/c":2}]}"#, r#"{ "a" : [1, {"b/c":2}] }"#), None);
-        assert_eq!(differ(r#"{"a":[1,{"b/c":2}]}"#, r#"{"a":[1,{"b/c":3}]}"#).as_deref(), Some("/a/1/b~1c"));
-        assert_eq!(differ(r#"{"a":1}"#, r#"{"b":2,"a":1}"#).as_deref(), Some("/b"));
-        assert_eq!(differ("[1,2]", "[1]").as_deref(), Some("/1"));
-        assert_eq!(differ(r#"{"a":1e400}"#, r#"{"a":1e401}"#).as_deref(), Some("/a"));
-    }
+fn show(bar: &ProgressBar, what: &'static str, progress: Progress) {
+    bar.set_message(what);
+    bar.set_length(progress.total);
+    bar.set_position(progress.done);
 }

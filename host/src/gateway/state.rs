@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::counters::Counters;
 use super::pointer::Pointer;
 use super::session::Rules;
-use crate::config::{Config, Encoding, FailureKey, FidelityKey, ModeKey, SelectionKey, ServerEntry};
+use crate::config::{Config, Encoding, FailureKey, ModeKey, SelectionKey, ServerEntry};
 use crate::contract::{CarryPlace, Fidelity};
 use crate::directory::{Directory, DirectoryLimits};
 use crate::fleet::{Fleet, FleetError, Server};
@@ -192,7 +192,7 @@ impl State {
 
     /// The worst fidelity that is allowed.
     pub(crate) fn max_loss(&self) -> Fidelity {
-        fidelity(self.config.policy.max_loss)
+        self.config.policy.max_loss.into()
     }
 
     /// Why a pack can't be used with this gateway's carrier, if it can't.
@@ -274,7 +274,7 @@ fn policy(config: &Config, carrier: &Carrier) -> RoutePolicy {
         }
     };
     // Where records can't be seen they can't be translated: only servers that read them as they are will do.
-    let max_loss = if matches!(carrier, Carrier::None) { Fidelity::Native } else { fidelity(config.policy.max_loss) };
+    let max_loss = if matches!(carrier, Carrier::None) { Fidelity::Native } else { config.policy.max_loss.into() };
     let spill = (config.policy.server_limit > 0).then_some(config.policy.spill);
     RoutePolicy { max_loss, selection, spill }
 }
@@ -290,13 +290,4 @@ fn servers(entries: &[ServerEntry], config: &Config) -> Vec<Server> {
         capacity,
     };
     entries.iter().map(server).collect()
-}
-
-fn fidelity(key: FidelityKey) -> Fidelity {
-    match key {
-        FidelityKey::Native => Fidelity::Native,
-        FidelityKey::Exact => Fidelity::Exact,
-        FidelityKey::Carried => Fidelity::Carried,
-        FidelityKey::Lossy => Fidelity::Lossy,
-    }
 }
