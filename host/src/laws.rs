@@ -23,10 +23,11 @@ use std::fmt;
 use fastrand::Rng;
 
 use crate::contract::Version;
+use coverage::Tried;
 pub use coverage::{Cell, Coverage, Direction, Situation};
 use grow::Grower;
 use hold::{Break, Court, Outcome, Way};
-pub(crate) use shrink::shrink;
+pub(crate) use shrink::{Simpler, shrink};
 pub use subject::{Refused, Subject};
 pub(crate) use tree::Tree;
 pub(crate) use words::Words;
@@ -116,6 +117,20 @@ impl Grown {
             Grown::Recorded => "recorded",
             Grown::Ordinary => "ordinary",
             Grown::Odd => "odd",
+        }
+    }
+}
+
+impl Grown {
+    /// Whether a record that was made smaller could still have been grown so.
+    fn allows(self, tree: &Tree) -> bool {
+        match self {
+            Grown::Recorded | Grown::Odd => true,
+            Grown::Ordinary => {
+                let mut pruned = tree.clone();
+                pruned.prune();
+                pruned == *tree
+            }
         }
     }
 }
@@ -459,7 +474,7 @@ impl Run<'_> {
         }
     }
 
-    /// The smallest record that breaks the same law on the same way.
+    /// The smallest record, and the smallest edit of it, that break the same law on the same way.
     fn smallest(&self, record: &[u8], way: Way, broken: Break) -> CounterExample {
         let law = broken.law;
         let mut last = (String::from_utf8_lossy(record).into_owned(), broken);
@@ -467,7 +482,7 @@ impl Run<'_> {
             let mut fails = |tree: &Tree| {
                 let text = tree.compact();
                 match self.court.hold(text.as_bytes(), way) {
-                    Err(broken) if broken.law == law => {
+                    Err(broken) if broken.law == law && way.grown.allows(tree) => {
                         last = (text, *broken);
                         true
                     }
@@ -476,10 +491,26 @@ impl Run<'_> {
             };
             // White space is the first to go.
             if fails(&tree) {
-                shrink(tree, &mut fails);
+                let simpler = match way.grown {
+                    Grown::Ordinary => Simpler::OfItsKind,
+                    Grown::Recorded | Grown::Odd => Simpler::Anything,
+                };
+                shrink(tree, simpler, &mut fails);
             }
         }
-        let (record, broken) = last;
+        let (record, mut broken) = last;
+        if let (Some(edited), Ok(there)) =
+            (&broken.edited, self.court.subject.translate(record.as_bytes(), b"", way.from, way.to))
+            && let Some(edited) = self.court.own(edited.as_bytes())
+        {
+            shrink(edited, Simpler::Anything, &mut |edited| match self.court.edited(&there, way, edited) {
+                Err(other) if other.law == law => {
+                    broken = *other;
+                    true
+                }
+                Ok(_) | Err(_) => false,
+            });
+        }
         let op = broken.op.clone().or_else(|| self.culprit(record.as_bytes(), way, &broken));
         let Break { expected, found, place, edited, .. } = broken;
         let (from, to, origin) = (String::new(), String::new(), String::new());
@@ -514,8 +545,9 @@ impl Run<'_> {
     fn pursue(&mut self) {
         for (number, op) in self.court.words.ops.iter().enumerate() {
             let [lower, upper] = [op.lower, op.upper].map(|index| Version(u16::try_from(index).unwrap_or(u16::MAX)));
-            for case in 0..self.laws.cases {
-                if !self.findings.coverage.lacks(number, self.findings.enough) {
+            for case in 0..self.laws.cases.saturating_mul(8) {
+                let tried = if case < self.laws.cases { Tried::Few } else { Tried::Many };
+                if !self.findings.coverage.lacks(number, self.findings.enough, tried) {
                     break;
                 }
                 for (from, to) in [(lower, upper), (upper, lower)] {
@@ -555,7 +587,8 @@ impl Run<'_> {
             return;
         }
         if let (Some(tree), true) = (Tree::read(record), self.findings.overlaps.len() < SHOWN) {
-            let small = shrink(tree, &mut |tree| message(tree.compact().as_bytes()).as_ref() == Some(&said));
+            let small =
+                shrink(tree, Simpler::Anything, &mut |tree| message(tree.compact().as_bytes()).as_ref() == Some(&said));
             self.findings.overlaps.push(Overlap { message: said, record: small.compact(), grown });
         }
     }
@@ -579,7 +612,9 @@ impl Run<'_> {
                 Err(_) | Ok(_) => None,
             };
             let small = match Tree::read(record.as_bytes()) {
-                Some(tree) if number < SHOWN => shrink(tree, &mut |tree| fault(&tree.compact()).is_some()).compact(),
+                Some(tree) if number < SHOWN => {
+                    shrink(tree, Simpler::Anything, &mut |tree| fault(&tree.compact()).is_some()).compact()
+                }
                 Some(_) | None => record,
             };
             let message = fault(&small).unwrap_or_default();

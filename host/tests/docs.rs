@@ -194,6 +194,11 @@ fn commands_for_operators_run() {
 }
 
 #[test]
+fn commands_that_check_packs_run() {
+    assert!(play("docs/check.md") > 0);
+}
+
+#[test]
 fn embedding_shows_no_blocks_that_nobody_runs() {
     play("docs/embedding.md");
 }

@@ -121,6 +121,7 @@ fn links_between_documents_lead_somewhere() {
         "ARCHITECTURE.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "docs/check.md",
         "docs/embedding.md",
         "docs/gateway.md",
         "docs/guide.md",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::contract::{Change, Fidelity, Translation, Version};
 use crate::generation::Generation;
-use crate::laws::{Laws, Progress, Refused, Subject, Tree, Words, shrink};
+use crate::laws::{Laws, Progress, Refused, Simpler, Subject, Tree, Words, shrink};
 
 /// What a new revision changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -399,7 +399,7 @@ fn by_count<K>(seen: BTreeMap<K, (String, u64)>) -> Vec<(K, (String, u64))> {
 
 fn small(record: String, holds: &dyn Fn(&str) -> bool) -> String {
     match Tree::read(record.as_bytes()).filter(|tree| holds(&tree.compact())) {
-        Some(tree) => shrink(tree, &mut |tree| holds(&tree.compact())).compact(),
+        Some(tree) => shrink(tree, Simpler::Anything, &mut |tree| holds(&tree.compact())).compact(),
         None => record,
     }
 }

@@ -45,6 +45,15 @@ pub struct Cell {
     pub hits: u64,
 }
 
+/// How many records were grown for an op.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tried {
+    /// A cell that nobody met may still be met.
+    Few,
+    /// It isn't: what an op keeps without changing anything, `explain` doesn't show.
+    Many,
+}
+
 /// The hits of all ops.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
@@ -119,9 +128,12 @@ impl Coverage {
         self.cells().filter(|cell| cell.hits < enough).collect()
     }
 
-    /// Whether fewer records than `enough` met this op in some way.
-    pub(crate) fn lacks(&self, op: usize, enough: u64) -> bool {
-        self.cells.iter().any(|((of, _, _), hits)| *of == op && *hits < enough)
+    /// Whether fewer records than `enough` met this op in some way that is worth another try.
+    pub(crate) fn lacks(&self, op: usize, enough: u64, tried: Tried) -> bool {
+        self.cells.iter().any(|((of, _, situation), hits)| {
+            let hopeless = (*situation, *hits, tried) == (Situation::Carried, 0, Tried::Many);
+            *of == op && *hits < enough && !hopeless
+        })
     }
 
     pub(crate) fn new(court: &Court<'_>) -> Coverage {

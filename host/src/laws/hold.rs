@@ -148,33 +148,6 @@ impl Court<'_> {
         Ok(Outcome::Held(Box::new(Held { there, applied, edits })))
     }
 
-    /// The edits of a way: what a server of the other version could make of a record. The same for the same bytes.
-    pub(crate) fn edits(&self, there: &Translation, way: Way) -> Vec<(String, Tree)> {
-        let Some(mut own) = Tree::read(&there.record) else { return Vec::new() };
-        let carry = self.words.carry_member.as_deref().and_then(|member| own.take(member));
-        let mut edits = Vec::new();
-        for number in 0..EDITS {
-            let mut rng = Rng::with_seed(way.salt.wrapping_add(number));
-            let mut edited = own.clone();
-            self.grower.edit(&mut rng, &mut edited, way.to);
-            // Another spelling of the same values is no edit, nor is another order of members.
-            if edited.difference_in_value(&own).is_none() || edited.members().iter().any(|(key, _)| self.is_carry(key))
-            {
-                continue;
-            }
-            let mut whole = edited.clone();
-            if let (Tree::Object(members), Some(carry)) = (&mut whole, &carry) {
-                members.push(carry.clone());
-            }
-            edits.push((whole.spaced(), edited));
-        }
-        edits
-    }
-
-    fn is_carry(&self, key: &str) -> bool {
-        self.words.carry_member.as_deref() == Some(&*plain(key))
-    }
-
     fn identity(&self, record: &[u8], from: Version) -> Result<(), Box<Break>> {
         match self.subject.translate(record, b"", from, from) {
             Ok(same) if same.record == record && same.carry.is_empty() => Ok(()),
@@ -262,7 +235,7 @@ impl Court<'_> {
     }
 
     /// A record without its inline carry.
-    fn own(&self, record: &[u8]) -> Option<Tree> {
+    pub(crate) fn own(&self, record: &[u8]) -> Option<Tree> {
         let mut tree = Tree::read(record)?;
         if let Some(member) = &self.words.carry_member {
             tree.take(member);
@@ -329,34 +302,56 @@ impl Court<'_> {
         Ok(())
     }
 
-    /// What a server of the other version changes survives the way home and back, and nothing else changes with it.
-    /// Returns the edited records that had a way home.
+    /// Tries edits: what a server of the other version could make of the record, the same for the same bytes. Returns the
+    /// edited records that had a way home.
     fn edit(&self, there: &Translation, way: Way) -> Result<Vec<String>, Box<Break>> {
-        let Way { from, to, .. } = way;
         let mut tried = Vec::new();
-        for (edited, own) in self.edits(there, way) {
-            if self.subject.detect(edited.as_bytes()) != Ok(to) {
-                continue;
-            }
-            let Ok(home) = self.subject.translate(edited.as_bytes(), &there.carry, to, from) else { continue };
-            let back = self.subject.translate(&home.record, &home.carry, from, to);
-            let in_between = |broken: Break| Box::new(Break { edited: Some(edited.clone()), ..broken });
-            let back = match back {
-                Ok(back) => back,
-                Err(_) if self.subject.judge(from, to).fidelity >= Fidelity::Lossy => continue,
-                Err(refused) => {
-                    return Err(in_between(Break::refused(Law::Edit, "the record as it was edited", &refused)));
-                }
-            };
-            let lost = home.counts.lost + back.counts.lost > 0 && self.carry == CarryPlace::None;
-            // By value: what a server writes that happens to be what was put there is no edit, however it is spelled.
-            let found = self.own(&back.record);
-            if !lost && let Some(difference) = found.and_then(|found| own.difference_in_value(&found)) {
-                return Err(in_between(Break::differs(Law::Edit, difference)));
-            }
-            tried.push(edited);
+        let Some(own) = self.own(&there.record) else { return Ok(tried) };
+        for number in 0..EDITS {
+            let mut rng = Rng::with_seed(way.salt.wrapping_add(number));
+            let mut edited = own.clone();
+            self.grower.edit(&mut rng, &mut edited, way.to);
+            tried.extend(self.edited(there, way, &edited)?);
         }
         Ok(tried)
+    }
+
+    /// What a server of the other version changes survives the way home and back, and nothing else changes with it.
+    /// Returns the edited record with its inline carry, unless it is none or has no way home.
+    pub(crate) fn edited(&self, there: &Translation, way: Way, own: &Tree) -> Result<Option<String>, Box<Break>> {
+        let Way { from, to, .. } = way;
+        let Some(mut before) = Tree::read(&there.record) else { return Ok(None) };
+        let carry = self.words.carry_member.as_deref().and_then(|member| before.take(member));
+        let forged = |key: &str| self.words.carry_member.as_deref() == Some(&*plain(key));
+        // Another spelling of the same values is no edit, nor is another order of members.
+        if own.difference_in_value(&before).is_none() || own.members().iter().any(|(key, _)| forged(key)) {
+            return Ok(None);
+        }
+        let mut whole = own.clone();
+        if let Tree::Object(members) = &mut whole {
+            members.extend(carry);
+        }
+        let edited = whole.spaced();
+        if self.subject.detect(edited.as_bytes()) != Ok(to) {
+            return Ok(None);
+        }
+        let Ok(home) = self.subject.translate(edited.as_bytes(), &there.carry, to, from) else { return Ok(None) };
+        let back = self.subject.translate(&home.record, &home.carry, from, to);
+        let in_between = |broken: Break| Box::new(Break { edited: Some(whole.compact()), ..broken });
+        let back = match back {
+            Ok(back) => back,
+            Err(_) if self.subject.judge(from, to).fidelity >= Fidelity::Lossy => return Ok(None),
+            Err(refused) => {
+                return Err(in_between(Break::refused(Law::Edit, "the record as it was edited", &refused)));
+            }
+        };
+        let lost = home.counts.lost + back.counts.lost > 0 && self.carry == CarryPlace::None;
+        // By value: what a server writes that happens to be what was put there is no edit, however it is spelled.
+        let found = self.own(&back.record);
+        if !lost && let Some(difference) = found.and_then(|found| own.difference_in_value(&found)) {
+            return Err(in_between(Break::differs(Law::Edit, difference)));
+        }
+        Ok(Some(edited))
     }
 
     /// Every change of a translation; none where it is refused.

@@ -5,15 +5,25 @@ use super::tree::{Tree, plain, quoted};
 /// How often `holds` is asked at most.
 const MAX_STEPS: usize = 3000;
 
+/// What may stand in the place of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Simpler {
+    /// Anything.
+    Anything,
+    /// A smaller one of the same kind: an array stays an array.
+    OfItsKind,
+}
+
 /// The smallest record found for which `holds` is still true, as it is for this one.
-pub(crate) fn shrink(record: Tree, holds: &mut dyn FnMut(&Tree) -> bool) -> Tree {
-    let mut search = Search { best: record, left: MAX_STEPS, holds };
+pub(crate) fn shrink(record: Tree, simpler: Simpler, holds: &mut dyn FnMut(&Tree) -> bool) -> Tree {
+    let mut search = Search { best: record, simpler, left: MAX_STEPS, holds };
     while search.pass() {}
     search.best
 }
 
 struct Search<'h> {
     best: Tree,
+    simpler: Simpler,
     left: usize,
     holds: &'h mut dyn FnMut(&Tree) -> bool,
 }
@@ -58,6 +68,7 @@ impl Search<'_> {
         let simpler: Vec<Tree> = match &node {
             _ if number == 0 => Vec::new(),
             Tree::Scalar(text) => simpler_scalars(text),
+            Tree::Array(_) | Tree::Object(_) if self.simpler == Simpler::OfItsKind => Vec::new(),
             Tree::Array(items) => [Tree::Scalar("0".into())].into_iter().chain(items.iter().take(1).cloned()).collect(),
             Tree::Object(members) => {
                 let first = members.iter().take(1).map(|(_, value)| value.clone());
@@ -132,13 +143,15 @@ mod tests {
     #[test]
     fn what_doesnt_matter_goes() {
         let text = br#"{"id":"2_MX40NTgyODA2Mn5","list":[{"k":1},{"k":17,"z":[1,2,3]},{"k":3}],"n":{"a":"b"},"s":2}"#;
-        let small = shrink(Tree::read(text).unwrap(), &mut |tree| {
+        let small = shrink(Tree::read(text).unwrap(), Simpler::Anything, &mut |tree| {
             tree.member("list").is_some_and(|list| {
                 list.items().iter().any(|item| item.member("k").is_some_and(|k| k.compact().starts_with("17")))
             })
         });
         assert_eq!(small.compact(), r#"{"list":[{"k":17}]}"#);
-        let small = shrink(Tree::read(text).unwrap(), &mut |tree| tree.member("id").and_then(Tree::text).is_some());
+        let small = shrink(Tree::read(text).unwrap(), Simpler::Anything, &mut |tree| {
+            tree.member("id").and_then(Tree::text).is_some()
+        });
         assert_eq!(small.compact(), r#"{"id":""}"#);
     }
 }
