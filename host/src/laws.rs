@@ -207,7 +207,7 @@ pub struct CounterExample {
     pub found: String,
     /// Where in the record, as a JSON Pointer, if the law is about a place.
     pub place: Option<String>,
-    /// The op that did it, as `step 1→2, op 3: rename`, as far as that can be told.
+    /// The op that did it, as `step 1→2, op 3: rename`, or the few that can have: ` or ` between them.
     pub op: Option<String>,
     /// What it came from.
     pub grown: Grown,
@@ -536,7 +536,7 @@ impl Run<'_> {
         ops.dedup();
         match (at_place, ops.as_slice()) {
             (Some(change), _) => Some(change.op.clone()),
-            (None, [op]) => Some((*op).clone()),
+            (None, [_] | [_, _] | [_, _, _]) => Some(ops.iter().map(|op| op.as_str()).collect::<Vec<_>>().join(" or ")),
             (None, _) => None,
         }
     }
@@ -545,7 +545,7 @@ impl Run<'_> {
     fn pursue(&mut self) {
         for (number, op) in self.court.words.ops.iter().enumerate() {
             let [lower, upper] = [op.lower, op.upper].map(|index| Version(u16::try_from(index).unwrap_or(u16::MAX)));
-            for case in 0..self.laws.cases.saturating_mul(8) {
+            for case in 0..self.laws.cases.saturating_mul(2 * PATIENCE) {
                 let tried = if case < self.laws.cases { Tried::Few } else { Tried::Many };
                 if !self.findings.coverage.lacks(number, self.findings.enough, tried) {
                     break;

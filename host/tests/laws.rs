@@ -6,25 +6,31 @@
 
 mod subject;
 
+use std::path::Path;
+
 use subject::{Native, component};
-use unskew::laws::{Cell, Counting, Findings, Laws, Refused, Situation, Subject};
+use unskew::laws::{Cell, Counting, Direction, Findings, Laws, Refused, Situation, Subject};
 use unskew::{Pack, Translation, Version};
+
+/// What a record can only meet in odd ways.
+const OUT_OF_REACH: [(&str, &str, Direction, Situation); 1] = [
+    // No server of `flat` can edit what the op puts in: a record that has it is none of `flat`.
+    ("express", "step flat→nested, op 3", Direction::Up, Situation::Edited),
+];
 
 #[test]
 fn laws_hold_natively() {
+    let mut rare = Vec::new();
     for (name, pack) in packs() {
         let native = Native::load(&pack);
         let findings = Laws::new(&native, pack.json()).cases(cases()).run(&mut |_| ());
         hold(&name, &findings);
-        let rare: Vec<String> = findings
-            .coverage
-            .rare(findings.enough)
-            .iter()
-            .filter(|cell| !unseen(cell))
-            .map(ToString::to_string)
-            .collect();
-        assert!(rare.is_empty(), "{name}: met by fewer than {} records:\n{}", findings.enough, rare.join("\n"));
+        let met =
+            |cell: &Cell| !unseen(cell) && !OUT_OF_REACH.contains(&(&*name, &*cell.op, cell.direction, cell.situation));
+        let cells = findings.coverage.rare(findings.enough).into_iter().filter(met);
+        rare.extend(cells.map(|cell| format!("{name}: {cell} of {}", findings.enough)));
     }
+    assert!(rare.is_empty(), "met by too few records:\n{}", rare.join("\n"));
 }
 
 #[test]
@@ -101,5 +107,6 @@ fn packs() -> Vec<(String, Pack)> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
     assert!(paths.len() >= 4);
-    paths.into_iter().map(|path| (path.display().to_string(), Pack::from_file(&path).unwrap())).collect()
+    let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+    paths.into_iter().map(|path| (name(&path), Pack::from_file(&path).unwrap())).collect()
 }
