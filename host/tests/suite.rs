@@ -143,7 +143,9 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
     let met = case.edit.clone().unwrap_or_else(|| text(&there.record));
     let home = subject.translate(met.as_bytes(), &there.carry, to, from);
     if let Some(kind) = &case.back_fault {
-        let Err(Refused::Fault { kind: is, .. }) = &home else { return Err(format!("no fault on the way back: {home:?}")) };
+        let Err(Refused::Fault { kind: is, .. }) = &home else {
+            return Err(format!("no fault on the way back: {home:?}"));
+        };
         return same("fault of the way back", kind, is);
     }
     let home = home.map_err(|refused| format!("way back: {refused}"))?;

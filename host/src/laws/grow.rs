@@ -25,6 +25,32 @@ pub(crate) struct Grower<'w> {
 /// Values that stand at one place of seeds are remembered up to this number.
 const VALUES: usize = 24;
 
+/// The kind of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl Kind {
+    fn of(tree: &Tree) -> Kind {
+        match tree {
+            Tree::Array(_) => Kind::Array,
+            Tree::Object(_) => Kind::Object,
+            Tree::Scalar(text) => match text.as_bytes().first() {
+                Some(b'n') => Kind::Null,
+                Some(b't' | b'f') => Kind::Bool,
+                Some(b'"') => Kind::String,
+                Some(_) | None => Kind::Number,
+            },
+        }
+    }
+}
+
 /// What the pack does with a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -96,9 +122,12 @@ impl<'w> Grower<'w> {
                         keys.push(quoted(key));
                     }
                     for version in [op.lower, op.upper] {
-                        // Only where the version has something: what a literal would add belongs to another shape.
+                        // Only where the version has something of that kind: what else a literal would add belongs to
+                        // another shape.
                         if let Some(known) = values.get_mut(version).and_then(|values| values.get_mut(place)) {
-                            known.extend(group.literals.iter().cloned());
+                            let kinds: Vec<Kind> = known.iter().map(Kind::of).collect();
+                            let alike = group.literals.iter().filter(|literal| kinds.contains(&Kind::of(literal)));
+                            known.extend(alike.cloned());
                         }
                     }
                 }
