@@ -544,12 +544,20 @@ impl Run<'_> {
     /// Grows more records at ops that too few records have met.
     fn pursue(&mut self) {
         for (number, op) in self.court.words.ops.iter().enumerate() {
-            let [lower, upper] = [op.lower, op.upper].map(|index| Version(u16::try_from(index).unwrap_or(u16::MAX)));
-            for case in 0..self.laws.cases.saturating_mul(2 * PATIENCE) {
+            let [lower, upper] = [op.lower, op.upper].map(|index| u16::try_from(index).unwrap_or(u16::MAX));
+            for case in 0..self.laws.cases.saturating_mul(3 * PATIENCE) {
                 let tried = if case < self.laws.cases { Tried::Few } else { Tried::Many };
                 if !self.findings.coverage.lacks(number, self.findings.enough, tried) {
                     break;
                 }
+                // Through this step alone, or through others too: some records can't rest at its ends.
+                let mut rng = Rng::with_seed(self.laws.seed ^ u64::from(case));
+                let near = rng.bool();
+                let [lower, upper] = match near || upper >= self.court.versions {
+                    true => [lower, upper],
+                    false => [rng.u16(0..=lower), rng.u16(upper..self.court.versions)],
+                };
+                let [lower, upper] = [lower, upper].map(Version);
                 for (from, to) in [(lower, upper), (upper, lower)] {
                     let salt = self.laws.salt(from, to, case) ^ number as u64;
                     let tree = self.court.grower.aimed(&mut Rng::with_seed(salt), from, op);
