@@ -30,6 +30,28 @@ pub(crate) struct Version {
     pub(crate) reads: Vec<u16>,
 }
 
+impl Version {
+    /// A digest of how records of the version are recognised, and of nothing else: rules may be revised.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut said = json::fnv1a(json::FNV_SEED, self.id.as_bytes());
+        let mut say = |what: &str, path: &Path, value: Option<&str>| {
+            let text = format!(
+                "\n{what} {path} {}",
+                value.map_or_else(String::new, |value| json::canonical(value.as_bytes()))
+            );
+            said = json::fnv1a(said, text.as_bytes());
+        };
+        if let Some(marker) = &self.marker {
+            say("marker", &marker.path, marker.value.as_deref());
+        }
+        let mut all: Vec<(&str, &Path)> = self.has.iter().map(|path| ("has", path)).collect();
+        all.extend(self.lacks.iter().map(|path| ("lacks", path)));
+        all.sort();
+        all.into_iter().for_each(|(what, path)| say(what, path, None));
+        said
+    }
+}
+
 /// What the servers of a version write into each record, or none where they write nothing at that place.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Marker {

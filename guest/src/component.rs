@@ -70,6 +70,7 @@ impl wit::Guest for Component {
             place: change.place,
             before: change.before,
             after: change.after,
+            effect: change.effect.name().to_owned(),
             outcome: change.outcome.to_owned(),
         };
         Ok(with(|rules| rules.explain(&session, &carry, origin, target))?.into_iter().map(change).collect())
@@ -88,13 +89,17 @@ impl From<&rules::Manifest> for wit::Manifest {
                 CarryPlace::Inline => wit::CarryPlace::Inline,
                 CarryPlace::None => wit::CarryPlace::None,
             },
+            carry_member: manifest.policy.carry_member.clone(),
             max_bytes: manifest.policy.max_bytes,
             max_depth: manifest.policy.max_depth,
             unknown_version: outlook(manifest.policy.unknown_version),
             opaque: outlook(manifest.policy.opaque),
         };
-        let version =
-            |version: &rules::VersionInfo| wit::VersionInfo { id: version.id.clone(), reads: version.reads.clone() };
+        let version = |version: &rules::VersionInfo| wit::VersionInfo {
+            id: version.id.clone(),
+            reads: version.reads.clone(),
+            digest: version.digest,
+        };
         wit::Manifest {
             name: manifest.name.clone(),
             revision: manifest.revision,
@@ -106,11 +111,11 @@ impl From<&rules::Manifest> for wit::Manifest {
 
 impl From<rules::Translation> for wit::Translation {
     fn from(translation: rules::Translation) -> wit::Translation {
-        let rules::Counts { carried, restored, lost } = translation.counts;
+        let rules::Counts { carried, restored, lost, dropped, narrowed, defaulted } = translation.counts;
         wit::Translation {
             record: translation.record,
             carry: translation.carry,
-            counts: wit::Counts { carried, restored, lost },
+            counts: wit::Counts { carried, restored, lost, dropped, narrowed, defaulted },
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::json;
 use crate::op::{Direction, Emptied, Put};
 use crate::pack::CarryPlace;
 use crate::plan::{Body, NO_SYM, Place, Sym};
-use crate::run::{Binding, Run};
+use crate::rules::Effect;
+use crate::run::{Binding, Run, same};
 use crate::splice::key;
 use crate::tape::{DOCUMENT, NONE, Shape, Text, append};
 
@@ -431,7 +432,10 @@ impl<'r> Run<'r> {
             };
             match edit.quick(self.direction, found, &mut self.desk.written) {
                 Some(Put::Written) => return Some(Made::Written),
-                Some(Put::Text(text)) => return Some(Made::Plan(text)),
+                Some(Put::Text(text)) => {
+                    self.counts.defaulted += u32::from(found.is_none() && !edit.is_stamp());
+                    return Some(Made::Plan(text));
+                }
                 Some(Put::Absent) => return Some(Made::Absent),
                 Some(Put::Same) => return Some(made),
                 None => {}
@@ -466,6 +470,9 @@ impl<'r> Run<'r> {
             }
             _ => Some((found.map(json::owned), now.map(json::owned))),
         };
+        if !edit.is_stamp() && !same(now, found) {
+            self.counts.note(Effect::of(found.is_some(), now.is_some(), false, kept.is_some()));
+        }
         let made = match (put, made) {
             (Put::Absent, _) => Made::Absent,
             (Put::Text(text), _) => Made::Plan(text),

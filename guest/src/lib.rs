@@ -45,5 +45,7 @@ mod component;
 pub use judge::{Fidelity, Verdict};
 pub use op::{OPS, Reference};
 pub use pack::{CarryPlace, Duplicates, Outlook, Overflow, Policy, Problem};
-pub use rules::{Change, Counts, Detection, Fault, FaultKind, Manifest, Normalized, Rules, Translation, VersionInfo};
+pub use rules::{
+    Change, Counts, Detection, Effect, Fault, FaultKind, Manifest, Normalized, Rules, Translation, VersionInfo,
+};
 pub use trial::Failure;

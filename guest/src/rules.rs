@@ -49,6 +49,8 @@ pub struct VersionInfo {
     pub id: String,
     /// What servers of this version read natively, itself included.
     pub reads: Vec<u16>,
+    /// A digest of how records of this version are recognised.
+    pub digest: u64,
 }
 
 /// The version of a record.
@@ -89,6 +91,29 @@ pub struct Counts {
     pub restored: u32,
     /// Values that this call lost.
     pub lost: u32,
+    /// Values that this call took out of the record, whether or not the carry has them.
+    pub dropped: u32,
+    /// Values that say less than before, as the target version has a coarser one in their place.
+    pub narrowed: u32,
+    /// Members that this call put in, as the target version has to have them.
+    pub defaulted: u32,
+}
+
+/// What a translation does at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The member is elsewhere, or has another key.
+    Moved,
+    /// The value is written in the target's way, and says the same.
+    Changed,
+    /// The value is taken out.
+    Dropped,
+    /// The value says less than before.
+    Narrowed,
+    /// A value is put in where there was none.
+    Defaulted,
+    /// The original is back.
+    Restored,
 }
 
 /// One thing that a translation changed.
@@ -102,6 +127,8 @@ pub struct Change {
     pub before: Option<String>,
     /// The JSON text after, or none where there is nothing.
     pub after: Option<String>,
+    /// What happened at the place.
+    pub effect: Effect,
     /// What became of the value: `changed`, `carried`, `restored` or `lost`.
     pub outcome: &'static str,
 }
@@ -166,6 +193,43 @@ impl FaultKind {
     }
 }
 
+impl Effect {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Moved => "moved",
+            Effect::Changed => "changed",
+            Effect::Dropped => "dropped",
+            Effect::Narrowed => "narrowed",
+            Effect::Defaulted => "defaulted",
+            Effect::Restored => "restored",
+        }
+    }
+
+    /// What writing a place anew is: whether something was and is there, came back, or needs a memory to come back.
+    pub(crate) fn of(was: bool, is: bool, restored: bool, kept: bool) -> Effect {
+        match (was, is) {
+            _ if restored => Effect::Restored,
+            (true, false) => Effect::Dropped,
+            (false, true) => Effect::Defaulted,
+            (true, true) if kept => Effect::Narrowed,
+            (true, true) | (false, false) => Effect::Changed,
+        }
+    }
+}
+
+impl Counts {
+    pub(crate) fn note(&mut self, effect: Effect) {
+        match effect {
+            Effect::Dropped => self.dropped += 1,
+            Effect::Narrowed => self.narrowed += 1,
+            Effect::Defaulted => self.defaulted += 1,
+            Effect::Restored => self.restored += 1,
+            Effect::Moved | Effect::Changed => {}
+        }
+    }
+}
+
 impl Fault {
     /// A fault of the record as a whole: no op is at fault.
     pub(crate) fn new(kind: FaultKind, expected: impl Into<String>, found: impl Into<String>) -> Fault {
@@ -198,8 +262,11 @@ impl Rules {
     pub fn load(pack: &[u8]) -> Result<Rules, Vec<Problem>> {
         let checked = check::check(pack)?;
         let plan = plan::compile(&checked).map_err(|message| vec![Problem { pointer: "/step".to_owned(), message }])?;
-        let versions =
-            checked.versions.iter().map(|version| VersionInfo { id: version.id.clone(), reads: version.reads.clone() });
+        let versions = checked.versions.iter().map(|version| VersionInfo {
+            id: version.id.clone(),
+            reads: version.reads.clone(),
+            digest: version.digest(),
+        });
         let manifest = Manifest {
             name: checked.name.clone(),
             revision: checked.revision,

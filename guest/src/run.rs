@@ -19,7 +19,7 @@ use crate::op::{Direction, Edit, Emptied, Put, Recalled, Refusal, Style, Taken};
 use crate::pack::{CarryPlace, Overflow};
 use crate::path;
 use crate::plan::{Body, Code, Guard, Hop, Plan, Stretch, Sym};
-use crate::rules::{Change, Counts, Fault, FaultKind};
+use crate::rules::{Change, Counts, Effect, Fault, FaultKind};
 use crate::splice::splice;
 use crate::tape::{DOCUMENT, NONE, Shape, Tape};
 
@@ -382,7 +382,8 @@ impl<'r> Run<'r> {
         }
         if let Some(before) = before {
             let after = self.pointer(node, to);
-            self.note(code, after.clone(), Some(json::quoted(&before)), Some(json::quoted(&after)), "changed");
+            let (before, moved) = (Some(json::quoted(&before)), Some(json::quoted(&after)));
+            self.note(code, after, before, moved, (Effect::Moved, "changed"));
         }
         Ok(true)
     }
@@ -405,6 +406,9 @@ impl<'r> Run<'r> {
                 let mut kept = Kept::default();
                 let parent = self.parents(code, node, at, parents, edit.emptied(), &mut kept)?;
                 self.tape.append_text(self.plan, parent, *last, text.as_bytes());
+                if !edit.is_stamp() {
+                    self.counts.note(Effect::Defaulted);
+                }
                 if !kept.is_empty() {
                     self.keep(code, kept)?;
                 }
@@ -465,10 +469,13 @@ impl<'r> Run<'r> {
                 kept.value = Some((Some(keepsake), None));
             }
         }
-        self.counts.restored += u32::from(restored);
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
         let changed = !same(put.text(found, &written), found);
         let after = put.text(None, &written);
+        let effect = Effect::of(found.is_some(), put.text(found, &written).is_some(), restored, kept.value.is_some());
+        if restored || changed && !edit.is_stamp() {
+            self.counts.note(effect);
+        }
         match (target, after) {
             _ if !changed => {}
             (Some(id), Some(text)) => self.tape.replace(self.plan, id, text),
@@ -495,7 +502,7 @@ impl<'r> Run<'r> {
             };
             let place = self.pointer(node, at);
             let after = after.map(|text| String::from_utf8_lossy(text).into_owned());
-            self.note(code, place, before, after, outcome);
+            self.note(code, place, before, after, (effect, outcome));
         }
         self.desk.written = written;
         Ok(changed)
@@ -705,10 +712,11 @@ impl<'r> Run<'r> {
         place: String,
         before: Option<String>,
         after: Option<String>,
-        outcome: &'static str,
+        (effect, outcome): (Effect, &'static str),
     ) {
         if let Some(trace) = &mut self.trace {
-            trace.push(Change { op: format!("{}: {}", code.label, code.name), place, before, after, outcome });
+            let op = format!("{}: {}", code.label, code.name);
+            trace.push(Change { op, place, before, after, effect, outcome });
         }
     }
 }

@@ -115,7 +115,7 @@ fn kebab(fault: &Fault) -> String {
 fn counts(case: &Table, key: &str, found: Counts) -> Counts {
     let Some(expected) = case.get(key).and_then(Item::as_array) else { return found };
     let at = |index| expected.get(index).and_then(|count| count.as_integer()).unwrap() as u32;
-    Counts { carried: at(0), restored: at(1), lost: at(2) }
+    Counts { carried: at(0), restored: at(1), lost: at(2), ..found }
 }
 
 /// A record as values: other spellings of them are the same.

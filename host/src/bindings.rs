@@ -106,6 +106,7 @@ impl Guest {
             place: change.place,
             before: change.before,
             after: change.after,
+            effect: change.effect,
             outcome: change.outcome,
         };
         Ok(answer.map(|changes| changes.into_iter().map(own).collect()).map_err(fault))
@@ -116,6 +117,7 @@ fn manifest(manifest: rules::Manifest) -> contract::Manifest {
     let version = |info: rules::VersionInfo| contract::VersionInfo {
         id: info.id.into(),
         reads: info.reads.into_iter().map(contract::Version).collect(),
+        digest: info.digest,
     };
     contract::Manifest {
         name: manifest.name,
@@ -127,6 +129,7 @@ fn manifest(manifest: rules::Manifest) -> contract::Manifest {
                 rules::CarryPlace::Inline => contract::CarryPlace::Inline,
                 rules::CarryPlace::None => contract::CarryPlace::None,
             },
+            carry_member: manifest.policy.carry_member,
             max_bytes: manifest.policy.max_bytes,
             max_depth: manifest.policy.max_depth,
             unknown_version: outlook(manifest.policy.unknown_version),
@@ -150,6 +153,9 @@ fn translation(translation: rules::Translation) -> contract::Translation {
             carried: translation.counts.carried,
             restored: translation.counts.restored,
             lost: translation.counts.lost,
+            dropped: translation.counts.dropped,
+            narrowed: translation.counts.narrowed,
+            defaulted: translation.counts.defaulted,
         },
     }
 }

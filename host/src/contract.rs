@@ -47,6 +47,8 @@ pub struct VersionInfo {
     pub id: Arc<str>,
     /// The versions that servers of this version read natively, itself included.
     pub reads: Vec<Version>,
+    /// A digest of how records of this version are recognised: packs that mean another shape by the same id differ in it.
+    pub digest: u64,
 }
 
 /// How records are treated where the rules leave a choice; part of the pack.
@@ -54,6 +56,8 @@ pub struct VersionInfo {
 pub struct Policy {
     /// Where the carry lives.
     pub carry: CarryPlace,
+    /// The member that holds an inline carry.
+    pub carry_member: String,
     /// The longest record that is read or written, in bytes.
     pub max_bytes: u32,
     /// The deepest nesting of arrays and objects.
@@ -113,6 +117,12 @@ pub struct Counts {
     pub restored: u32,
     /// Lost by this call.
     pub lost: u32,
+    /// Taken out of the record, whether or not the carry has them.
+    pub dropped: u32,
+    /// Say less than before, as the target version has a coarser value in their place.
+    pub narrowed: u32,
+    /// Put in, as the target version has to have them.
+    pub defaulted: u32,
 }
 
 /// The answer to `normalize`.
@@ -178,6 +188,8 @@ pub struct Change {
     pub before: Option<String>,
     /// The JSON text after, or none where there is nothing.
     pub after: Option<String>,
+    /// What happened at the place: `moved`, `changed`, `dropped`, `narrowed`, `defaulted` or `restored`.
+    pub effect: String,
     /// What became of the value: `changed`, `restored`, `carried` or `lost`.
     pub outcome: String,
 }

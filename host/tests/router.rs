@@ -14,7 +14,7 @@ const VERSIONS: u16 = 3;
 
 /// A matrix of versions "0", "1", …; a server reads its own version natively and others as `fidelities` has it.
 fn matrix(fidelities: &[Fidelity]) -> Matrix {
-    let info = |n: u16| VersionInfo { id: n.to_string().into(), reads: vec![Version(n)] };
+    let info = |n: u16| VersionInfo { id: n.to_string().into(), reads: vec![Version(n)], digest: 0 };
     let judge = |held: Version, server: Version| {
         let given = fidelities[held.index() * usize::from(VERSIONS) + server.index()];
         let fidelity = if held == server { Fidelity::Native } else { given };

@@ -213,6 +213,11 @@ impl Edit {
         }
     }
 
+    /// Whether this writes a version's marker, which is no value of anybody's.
+    pub(crate) fn is_stamp(&self) -> bool {
+        matches!(self, Edit::Stamp { .. })
+    }
+
     /// Whether nothing is left, whatever was there.
     pub(crate) fn goes(&self, direction: Direction) -> bool {
         match (self, direction) {

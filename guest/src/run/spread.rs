@@ -9,7 +9,7 @@ use crate::json;
 use crate::op::{Differing, Direction, Emptied, Taken};
 use crate::pack::CarryPlace;
 use crate::plan::{Code, Spread, Sym};
-use crate::rules::{Fault, FaultKind};
+use crate::rules::{Effect, Fault, FaultKind};
 use crate::tape::Shape;
 
 /// An element, its place among its siblings, and the text of its member.
@@ -188,7 +188,7 @@ impl<'r> Run<'r> {
         }
         if self.trace.is_some() {
             let (place, said) = (self.pointer(node, path), self.said(kept));
-            self.note(code, place, before, Some(text.to_owned()), said);
+            self.note(code, place, before, Some(text.to_owned()), (Effect::Moved, said));
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ impl<'r> Run<'r> {
         let Some(id) = self.tape.find(node, path) else { return };
         if self.trace.is_some() {
             let (place, text, said) = (self.pointer(node, path), self.string(id), self.said(kept));
-            self.note(code, place, Some(text), None, said);
+            self.note(code, place, Some(text), None, (Effect::Moved, said));
         }
         self.tape.detach(id);
         self.prune(node, path, Emptied::Goes, memory);

@@ -6,6 +6,7 @@ use crate::json;
 use crate::op::{Emptied, Recall, State, Tuple};
 use crate::pack::CarryPlace;
 use crate::plan::{Code, Sym};
+use crate::rules::Effect;
 
 impl<'r> Run<'r> {
     /// Writes the texts of several places anew. Returns whether one has changed.
@@ -38,6 +39,12 @@ impl<'r> Run<'r> {
             let spelling = back.is_ok_and(|back| every(&back, &found, json::equal));
             if !(spelling && self.plan.policy.carry == CarryPlace::None) {
                 (several.was, several.put) = (texts(&found), texts(&after));
+            }
+        }
+        let lossy = !several.was.is_empty();
+        for (was, is) in found.iter().zip(&after).filter(|(was, is)| was != is) {
+            if outcome == Recall::Forgotten && lossy {
+                self.counts.note(Effect::of(was.is_some(), is.is_some(), false, lossy));
             }
         }
         self.counts.restored += u32::from(outcome == Recall::Restored);
@@ -102,7 +109,11 @@ impl<'r> Run<'r> {
         for ((path, was), now) in places.iter().zip(found).zip(after) {
             if was != now {
                 let place = self.pointer(node, path);
-                self.note(code, place, text(was), text(now), said);
+                let effect = match outcome {
+                    Recall::Forgotten if !lost => Effect::Changed,
+                    _ => Effect::of(was.is_some(), now.is_some(), outcome == Recall::Restored, lost),
+                };
+                self.note(code, place, text(was), text(now), (effect, said));
             }
         }
     }

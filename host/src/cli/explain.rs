@@ -12,8 +12,9 @@ use super::{Failed, Found};
 
 /// Show what a translation changes, op by op
 ///
-/// Prints one line for each change: which op made it, where, what stood there before and after, and what became of
-/// the value: changed, carried (kept for the way back), restored or lost. The record stays as it is.
+/// Prints one line for each change: which op made it, where, what it did (moved, changed, dropped, narrowed, defaulted
+/// or restored the value), whether the value is carried (kept for the way back) or lost, and what stood there before and
+/// after. The record stays as it is.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -36,6 +37,7 @@ struct Explained<'a> {
 struct Changed {
     op: String,
     place: String,
+    effect: String,
     outcome: String,
     before: Option<Box<RawValue>>,
     after: Option<Box<RawValue>>,
@@ -59,7 +61,8 @@ impl Explain {
                 let mut table = Table::new(&["op", "place", "outcome", "before", "after"]);
                 for change in &changes {
                     let [before, after] = [&change.before, &change.after].map(|text| shown(text.as_deref()));
-                    table.row([change.op.clone(), change.place.clone(), change.outcome.clone(), before, after]);
+                    let (op, place) = (change.op.clone(), change.place.clone());
+                    table.row([op, place, outcome(change), before, after]);
                 }
                 output::print(&table.to_string())?;
             }
@@ -68,6 +71,7 @@ impl Explain {
                 let changed = |change: &Change| Changed {
                     op: change.op.clone(),
                     place: change.place.clone(),
+                    effect: change.effect.clone(),
                     outcome: change.outcome.clone(),
                     before: text(&change.before),
                     after: text(&change.after),
@@ -77,6 +81,14 @@ impl Explain {
             }
         }
         Ok(Found::Good)
+    }
+}
+
+/// What happened, and what became of the value if the one doesn't say the other.
+fn outcome(change: &Change) -> String {
+    match (change.effect.as_str(), change.outcome.as_str()) {
+        (effect, outcome @ ("carried" | "lost")) => format!("{effect}, {outcome}"),
+        (effect, _) => effect.to_owned(),
     }
 }
 

@@ -46,6 +46,9 @@ struct Counted {
     carried: u32,
     restored: u32,
     lost: u32,
+    dropped: u32,
+    narrowed: u32,
+    defaulted: u32,
 }
 
 /// From which version to which, and of what: shared by `translate` and `explain`.
@@ -87,7 +90,7 @@ impl Translate {
             let written = std::fs::write(path, &translation.carry);
             written.map_err(|error| Failed::Machine(format!("{}: {error}", path.display())))?;
         }
-        let Counts { carried, restored, lost } = translation.counts;
+        let Counts { carried, restored, lost, dropped, narrowed, defaulted } = translation.counts;
         match output {
             Output::Text => {
                 if self.carry_out.is_none() && !translation.carry.is_empty() {
@@ -108,7 +111,7 @@ impl Translate {
                 to,
                 record: output::verbatim(&translation.record),
                 carry: output::verbatim(&translation.carry).filter(|_| !translation.carry.is_empty()),
-                counts: Counted { carried, restored, lost },
+                counts: Counted { carried, restored, lost, dropped, narrowed, defaulted },
             })?,
         }
         Ok(Found::Good)

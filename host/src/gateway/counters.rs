@@ -68,6 +68,12 @@ counters! {
     restored,
     /// Values lost in translation.
     lost,
+    /// Values taken out of records, whether or not a carry has them.
+    dropped,
+    /// Values that say less than before.
+    narrowed,
+    /// Values put in where there was none.
+    defaulted,
     /// Rewrites that lost a race against a server's write and were tried again.
     races,
     /// Requests that went to another server because theirs could not be reached.

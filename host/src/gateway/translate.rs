@@ -153,6 +153,9 @@ impl State {
         self.counters.carried.many(counts.carried.into());
         self.counters.restored.many(counts.restored.into());
         self.counters.lost.many(counts.lost.into());
+        self.counters.dropped.many(counts.dropped.into());
+        self.counters.narrowed.many(counts.narrowed.into());
+        self.counters.defaulted.many(counts.defaulted.into());
         ctx.counts.carried += counts.carried;
         ctx.counts.restored += counts.restored;
         ctx.counts.lost += counts.lost;
