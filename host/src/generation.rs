@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bindings::{Answer, Guest, PackProblem};
-use crate::contract::{Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
+use crate::contract::{CarryPlace, Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
 use crate::engine::{Compiled, MEMORY_CEILING};
 use crate::error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Problem};
 use crate::fleet::Fleet;
@@ -32,12 +32,22 @@ const KEEP_MEMORY: usize = 8 << 20;
 pub struct Generation {
     id: u64,
     manifest: Manifest,
+    carry_member: Option<CarryMember>,
     matrix: Matrix,
     pack: Pack,
     guest: Arc<Compiled>,
     settings: Arc<Settings>,
     memory: usize,
     pool: Pool,
+}
+
+/// The member of a record that holds its inline carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarryMember {
+    /// Its key, at the root of the record.
+    pub name: String,
+    /// The longest carry, in bytes.
+    pub max_bytes: u32,
 }
 
 /// What a runtime's generations have in common.
@@ -56,6 +66,11 @@ impl Generation {
     /// What the pack is about.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The member that inline carries lie in; none where the pack keeps them elsewhere, or nowhere.
+    pub fn carry_member(&self) -> Option<&CarryMember> {
+        self.carry_member.as_ref()
     }
 
     /// The pack that it was loaded from.
@@ -210,7 +225,8 @@ impl Generation {
         }
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         settings.counters.generations_alive.add(1);
-        Ok(Generation { id, manifest, matrix, pack: pack.clone(), guest, memory, pool, settings })
+        let carry_member = (manifest.policy.carry == CarryPlace::Inline).then(|| CarryMember::of(pack));
+        Ok(Generation { id, manifest, carry_member, matrix, pack: pack.clone(), guest, memory, pool, settings })
     }
 
     pub(crate) fn compiled(&self) -> Arc<Compiled> {
@@ -283,6 +299,19 @@ impl Generation {
         match versions.into_iter().find(|version| !self.knows(*version)) {
             Some(version) => Err(CallError::UnknownVersion(format!("#{}", version.0))),
             None => Ok(()),
+        }
+    }
+}
+
+impl CarryMember {
+    /// What the pack says of it, else the defaults of the rule language.
+    fn of(pack: &Pack) -> CarryMember {
+        let said = serde_json::from_slice::<serde_json::Value>(pack.json()).unwrap_or_default();
+        let policy = &said["policy"];
+        let max_bytes = policy["carry_max_bytes"].as_u64().and_then(|bytes| u32::try_from(bytes).ok());
+        CarryMember {
+            name: policy["carry_member"].as_str().unwrap_or("_unskew").to_owned(),
+            max_bytes: max_bytes.unwrap_or(16384),
         }
     }
 }

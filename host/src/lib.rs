@@ -65,6 +65,9 @@ mod router;
 mod store;
 mod tables;
 
+mod member;
+mod seal;
+
 mod error;
 
 pub mod check;
@@ -81,13 +84,15 @@ pub use contract::{
 pub use directory::{Directory, DirectoryLimits, Entry};
 pub use error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Place, Problem};
 pub use fleet::{Fleet, FleetError, Server};
-pub use generation::Generation;
+pub use generation::{CarryMember, Generation};
 pub use limits::{FailurePolicy, Isolation, Limits, Mode, OnFailure};
 pub use matrix::Matrix;
+pub use member::NotJson;
 pub use offload::{INLINE_MAX_BYTES, Offload};
 pub use pack::{Digest, Pack};
 pub use router::{Ask, Decision, Held, Load, Reason, RoutePolicy, Selection, Tier, route};
 pub use runtime::{Runtime, RuntimeBuilder};
+pub use seal::{Crossing, Seal, SealError};
 pub use stats::Stats;
 pub use store::{CasOutcome, MemoryStore, Store, StoreError, Stored, Tag};
 
