@@ -54,6 +54,9 @@ pub struct Config {
     /// The in-memory store, for the `store` carrier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreEntry>,
+    /// What inline carries are sealed with where clients can reach them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<SealEntry>,
     /// Active health checks.
     #[serde(default)]
     pub health: HealthEntry,
@@ -110,6 +113,7 @@ impl Default for Config {
             record: RecordEntry::default(),
             policy: PolicyEntry::default(),
             store: None,
+            seal: None,
             health: HealthEntry::default(),
             directory: DirectoryEntry::default(),
             timeouts: TimeoutEntry::default(),
@@ -383,6 +387,26 @@ pub enum StoreKind {
     /// In this process; gone with it.
     #[default]
     Memory,
+}
+
+/// What inline carries are sealed with: HMAC-SHA256, bound to the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SealEntry {
+    /// The first seals, all of them open, so that keys can be changed without losing carries.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// Where a key is read from at the start, at least 32 bytes: exactly one of these.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    /// A file, relative to this one; a line break at its end is no part of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The name of an environment variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
 }
 
 /// Active health checks: every server is asked in turn, whether or not requests reach it.

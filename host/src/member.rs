@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn the_value_of_the_only_one_is_found_as_it_stands() {
-        let value = |record: &str| Members::find(record.as_bytes(), "c").unwrap().only().map(|at| record[at].to_owned());
+        let value =
+            |record: &str| Members::find(record.as_bytes(), "c").unwrap().only().map(|at| record[at].to_owned());
         assert_eq!(value(r#"{"a":"c", "c" : {"x": 1.0 } ,"b":2}"#).as_deref(), Some(r#"{"x": 1.0 }"#));
         assert_eq!(value(r#"{"a":2,"\u0063":"x" }"#).as_deref(), Some("\"x\""));
         assert_eq!(value(r#"{"c":1,"c":2}"#), None);

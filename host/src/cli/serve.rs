@@ -116,8 +116,10 @@ fn stopped(error: &StartError) -> Failed {
         StartError::Load(LoadError::Guest(_)) | StartError::Listen { .. } | StartError::Threads(_) => {
             Failed::Machine(error.to_string())
         }
-        StartError::Load(_) | StartError::Config(_) | StartError::Fleet(_) | StartError::NoStore => {
-            Failed::Input(error.to_string())
-        }
+        StartError::Load(_)
+        | StartError::Config(_)
+        | StartError::Fleet(_)
+        | StartError::Seal(_)
+        | StartError::NoStore => Failed::Input(error.to_string()),
     }
 }

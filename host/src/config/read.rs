@@ -69,6 +69,11 @@ pub(super) fn from_file(path: &Path) -> Result<Config, ConfigError> {
     if let (Some(pack), Some(folder)) = (&config.pack, path.parent()) {
         config.pack = Some(folder.join(pack));
     }
+    if let (Some(seal), Some(folder)) = (&mut config.seal, path.parent()) {
+        for file in seal.keys.iter_mut().filter_map(|key| key.file.as_mut()) {
+            *file = folder.join(&*file);
+        }
+    }
     Ok(config)
 }
 
@@ -139,6 +144,7 @@ impl Check {
             }
         }
         self.record(config);
+        self.seal(config);
         self.numbers(config);
         let policy = &config.policy;
         if !(0.0..=1.0).contains(&policy.spill) {
@@ -261,6 +267,18 @@ impl Check {
         if record.client_version.is_some() && !answers {
             let message = "no records in answers: say record.body.response or record.header, or leave this out";
             self.say("/record/client_version".to_string(), message);
+        }
+    }
+
+    fn seal(&mut self, config: &Config) {
+        let Some(seal) = &config.seal else { return };
+        if seal.keys.is_empty() {
+            self.say("/seal/keys".to_string(), "no key: name at least one, { file = \"…\" } or { env = \"…\" }");
+        }
+        for (index, key) in seal.keys.iter().enumerate() {
+            if key.file.is_some() == key.env.is_some() {
+                self.say(format!("/seal/keys/{index}"), "say file or env: a key is read from one place");
+            }
         }
     }
 

@@ -93,6 +93,12 @@ impl State {
         if let Some(why) = ctx.passes {
             line += &format!("; passes={}", quoted(why));
         }
+        if let Some(what) = ctx.carry_in {
+            line += &format!("; carry-in={what}");
+        }
+        if let Some(what) = ctx.carry_out {
+            line += &format!("; carry-out={what}");
+        }
         if let Some(would) = &ctx.would {
             line += &format!("; would={}", quoted(would));
         }
@@ -134,6 +140,8 @@ impl State {
             carried = ctx.counts.carried,
             restored = ctx.counts.restored,
             lost = ctx.counts.lost,
+            carry.r#in = ctx.carry_in,
+            carry.out = ctx.carry_out,
             "request is forwarded"
         );
     }
@@ -184,13 +192,21 @@ impl State {
     }
 
     async fn translate_header(&self, ctx: &mut Ctx, head: &mut ResponseHeader) -> Result<(), Refusal> {
-        let (Carrier::Header { name, encoding }, Some(client)) = (&self.carrier, self.client_version(ctx)) else {
-            return Ok(());
-        };
+        let Carrier::Header { name, encoding } = &self.carrier else { return Ok(()) };
         let Some(record) = head.headers.get(name).and_then(|value| codec::decode(value.as_bytes(), *encoding)) else {
             return Ok(());
         };
-        let Some(record) = self.for_client(ctx, record, client).await? else { return Ok(()) };
+        let translated = match self.client_version(ctx) {
+            Some(client) => self.for_client(ctx, record.clone(), client).await?,
+            None => None,
+        };
+        let sealed = self.carry_out(ctx, translated.as_ref().unwrap_or(&record)).await?;
+        let several = self.inline(ctx).is_some() && head.headers.get_all(name).iter().count() > 1;
+        let record = match sealed.or(translated) {
+            Some(record) => record,
+            None if several => record, // clients get the one that was looked at
+            None => return Ok(()),
+        };
         let value = codec::encode(&record, *encoding).ok_or_else(|| {
             let detail = format!("the translated record can't stand in the header {name}: use an encoding of base64");
             Refusal::new(Refused::BadAnswer, detail)

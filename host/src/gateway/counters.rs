@@ -74,6 +74,13 @@ counters! {
     narrowed,
     /// Values put in where there was none.
     defaulted,
+    /// Inline carries of clients that were genuine, and were opened for a server.
+    opened,
+    /// Inline carries that were sealed for a client.
+    sealed,
+    /// Inline carries that were taken out of a record: those that clients brought unsealed, forged, of another session,
+    /// too long or malformed, and those of answers that could not be sealed.
+    stripped,
     /// Rewrites that lost a race against a server's write and were tried again.
     races,
     /// Requests that went to another server because theirs could not be reached.

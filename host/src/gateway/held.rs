@@ -16,8 +16,8 @@ use pingora::proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::answer::DIGESTS;
-use super::pointer::{Pointer, splice};
-use super::problem::{Refusal, Refused};
+use super::pointer::{Lost, Pointer, splice};
+use super::problem::{Owner, Refusal, Refused};
 use super::request::Ctx;
 use super::state::{Carrier, State};
 use crate::limits::{Mode, OnFailure};
@@ -51,7 +51,7 @@ impl State {
     /// Whether answers to this request are held back.
     pub(crate) fn holds(&self, session: &Session, ctx: &Ctx) -> bool {
         let head = session.req_header();
-        self.held_pointer().is_some()
+        self.holds_some(ctx)
             && ctx.mode == Mode::Enforce
             && ctx.generation.is_some()
             && session.subrequest_ctx.is_none()
@@ -72,7 +72,8 @@ impl State {
         let shared = SubrequestCtx::builder().body_mode(BodyMode::ExpectBody).user_ctx(Box::new(slot.clone())).build();
         let (subrequest, handle) = spawner.create_subrequest(session.as_downstream(), shared);
         let limit = self.longest(ctx);
-        let lets_pass = self.failure.call == OnFailure::Open;
+        let inline = ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
+        let lets_pass = self.failure.call == OnFailure::Open && !inline;
         let mut collected = Collected::default();
         let piped = {
             let collect = |task| collected.collect(task, limit, lets_pass);
@@ -143,21 +144,34 @@ impl State {
     }
 
     async fn for_clients(&self, ctx: &mut Ctx, head: &ResponseHeader, body: Bytes) -> Result<Bytes, Refusal> {
-        let (Some(pointer), Some(client)) = (self.held_pointer(), self.client_version(ctx)) else { return Ok(body) };
-        // A server's own error is no record, and neither is what we can't read.
+        let Some(pointer) = self.held_pointer(ctx) else { return Ok(body) };
+        // A server's own error is no record, and neither is what we can't read: only a carry is looked for in it.
         let problem =
             head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/problem"));
-        if body.is_empty() || problem || !head.status.is_success() || head.headers.contains_key(CONTENT_ENCODING) {
+        let client = self.client_version(ctx).filter(|_| !problem && head.status.is_success());
+        let inline = self.inline(ctx).is_some();
+        if body.is_empty() || (client.is_none() && !inline) {
             return Ok(body);
+        }
+        if head.headers.contains_key(CONTENT_ENCODING) {
+            let detail = "the answer is compressed, though it was asked for as it is: its carry can't be sealed";
+            return if inline { Err(Refusal::new(Refused::BadAnswer, detail)) } else { Ok(body) };
         }
         let place = match pointer.find(&body) {
             Ok(place) => place,
+            Err(Lost::Absent | Lost::NotJson) if client.is_none() => return Ok(body),
             Err(lost) => {
-                let taken = ctx.take_lost(self, lost).map(|()| body);
+                let taken = ctx.take_lost(self, lost, Owner::Server).map(|()| body);
                 return taken.map_err(|refusal| Refusal { kind: Refused::BadAnswer, ..refusal });
             }
         };
-        match self.for_client(ctx, body.slice(place.clone()), client).await? {
+        let record = body.slice(place.clone());
+        let translated = match client {
+            Some(client) => self.for_client(ctx, record.clone(), client).await?,
+            None => None,
+        };
+        let sealed = self.carry_out(ctx, translated.as_ref().unwrap_or(&record)).await?;
+        match sealed.or(translated) {
             Some(record) => {
                 ctx.answer_changed = true;
                 Ok(splice(&body, place, &record))
@@ -172,10 +186,13 @@ impl State {
         self.write_problem(ctx, session, &refusal).await
     }
 
-    /// Where records stand in answers that are translated for clients.
-    fn held_pointer(&self) -> Option<&Pointer> {
+    /// Where records stand in answers that are translated, or whose carry is sealed, for clients.
+    fn held_pointer(&self, ctx: &Ctx) -> Option<&Pointer> {
+        let inline = || ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
         match &self.carrier {
-            Carrier::Body { response: Some(pointer), .. } if self.config.record.client_version.is_some() => {
+            Carrier::Body { response: Some(pointer), .. }
+                if self.config.record.client_version.is_some() || inline() =>
+            {
                 Some(pointer)
             }
             Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
@@ -183,8 +200,8 @@ impl State {
     }
 
     /// Whether some answers are held back, and requests so need the means to run as subrequests.
-    pub(crate) fn holds_some(&self) -> bool {
-        self.held_pointer().is_some()
+    pub(crate) fn holds_some(&self, ctx: &Ctx) -> bool {
+        self.held_pointer(ctx).is_some()
     }
 }
 

@@ -6,12 +6,14 @@
 //! is translated for clients.
 
 mod answer;
+mod border;
 mod codec;
 mod counters;
 mod failure;
 mod front;
 mod health;
 mod held;
+mod keys;
 mod listen;
 mod place;
 mod problem;
@@ -79,6 +81,9 @@ pub enum StartError {
     /// The configuration names the `store` carrier, and there is no store.
     #[error("record.store needs a store: add [store] with kind = \"memory\", or hand one in")]
     NoStore,
+    /// A key of `[seal]` can't be used.
+    #[error("seal.keys: {0}")]
+    Seal(String),
     /// The operating system gave no thread.
     #[error("no threads: {0}")]
     Threads(std::io::Error),
@@ -95,9 +100,10 @@ impl Gateway {
         config.check()?;
         let listener = bind(&config.listen)?;
         let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
+        let seal = keys::read(&config)?;
         let (store, front) = open_store(&config, store)?;
         let (threads, spawner) = Threads::start(config.threads).map_err(StartError::Threads)?;
-        let state = Arc::new(State::new(config, runtime, store)?);
+        let state = Arc::new(State::new(config, runtime, store, seal)?);
         first_pack(&state)?;
         let (stopping, stop) = watch::channel(false);
         let (done, finished) = watch::channel(false);

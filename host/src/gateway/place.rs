@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::codec;
 use super::pointer::splice;
 use super::problem::{Owner, Refusal, Refused};
-use super::request::{Body, Ctx, Placed, RecordPlace};
+use super::request::{Body, Ctx, Placed, RecordPlace, Streamed};
 use super::session::Kind;
 use super::state::{Carrier, Members, State};
 use super::translate::{Found, Target};
@@ -26,7 +26,7 @@ impl State {
         let fleet = ctx.reachable(&members);
         (ctx.placed, ctx.seen) = (None, None);
         let ruled = ctx.rule.is_some();
-        match (ctx.mode, ctx.generation.clone()) {
+        let placed = match (ctx.mode, ctx.generation.clone()) {
             (Mode::Enforce, Some(generation)) if ruled => self.place_by_rules(ctx, &members, &fleet, &generation).await,
             (Mode::Enforce, None) if ruled && self.config.pack.is_some() && self.failure.load == OnFailure::Closed => {
                 Err(Refusal::new(
@@ -39,7 +39,8 @@ impl State {
                 self.place_plainly(ctx, &members, &fleet)
             }
             (Mode::Off | Mode::Observe | Mode::Enforce, _) => self.place_plainly(ctx, &members, &fleet),
-        }
+        };
+        placed.and_then(|()| self.lay_cleared(ctx))
     }
 
     /// Looks at the stored record again, right before the request goes out, and makes it fit the server if somebody
@@ -77,12 +78,14 @@ impl State {
         let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
         let decision = generation.route(&ask, fleet);
         let tier = self.take(ctx, members, Some(generation.matrix()), decision)?;
-        let Some(version) = self.version_of_server(ctx, generation) else { return Ok(()) };
+        let version = self.version_of_server(ctx, generation);
+        let cleared = self.inline(ctx).map(|_| Streamed::Cleared);
         if let (Body::Streams { .. }, Carrier::Body { request: Some(_), .. }, Some(placed)) =
             (&ctx.body, &self.carrier, &mut ctx.placed)
         {
-            placed.streams_to = Some(version);
+            placed.streams_to = version.map(Streamed::To).or(cleared);
         }
+        let Some(version) = version else { return Ok(()) };
         let (Some(held), true, Some(record)) = (held, tier.translates(), &ctx.record) else { return Ok(()) };
         let (record, place) = (record.bytes.clone(), record.place.clone());
         let carry = ctx.carry();
@@ -272,20 +275,24 @@ impl State {
         else {
             return Ok(body);
         };
-        let Some((server, version)) =
+        let Some((server, streamed)) =
             ctx.placed.as_ref().and_then(|placed| Some((placed.server().clone(), placed.streams_to?)))
         else {
             return Ok(body);
         };
         let place = match pointer.find(&body) {
             Ok(place) => place,
-            Err(lost) => return ctx.take_lost(self, lost).map(|()| body),
+            Err(lost) => return ctx.take_lost(self, lost, Owner::Client).map(|()| body),
         };
-        let (record, carry) = (body.slice(place.clone()), ctx.carry());
-        let target = Target::Server(&server, version);
+        let mut record = body.slice(place.clone());
+        let cleared = self.carry_in(ctx, &record).await?;
+        let as_it_is = cleared.as_ref().map_or_else(|| body.clone(), |record| splice(&body, place.clone(), record));
+        record = cleared.unwrap_or(record);
+        let Streamed::To(version) = streamed else { return Ok(as_it_is) };
+        let (carry, target) = (ctx.carry(), Target::Server(&server, version));
         let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Client).await?
         else {
-            return Ok(body);
+            return Ok(as_it_is);
         };
         let kept = Bytes::from(translation.carry);
         ctx.kept = Some(kept.clone());

@@ -32,8 +32,8 @@ impl ProxyHttp for Gate {
         Ctx::new(&self.0)
     }
 
-    fn allow_spawning_subrequest(&self, session: &Session, _ctx: &Ctx) -> bool {
-        self.0.holds_some() && session.subrequest_ctx.is_none()
+    fn allow_spawning_subrequest(&self, session: &Session, ctx: &Ctx) -> bool {
+        self.0.holds_some(ctx) && session.subrequest_ctx.is_none()
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
@@ -115,7 +115,8 @@ impl ProxyHttp for Gate {
         }
         let acts = ctx.mode == Mode::Enforce;
         let learns = matches!(ctx.rule.as_ref().map(|rule| &rule.id), Some(IdPlace::ResponseBody(_)));
-        if acts && (learns || (ctx.rule.is_some() && self.0.holds_some())) {
+        let holds = self.0.holds_some(ctx);
+        if acts && (learns || (ctx.rule.is_some() && holds)) {
             request.insert_header(ACCEPT_ENCODING, "identity")?; // what is compressed can't be read,
             request.remove_header(&RANGE); // nor can a part of it
         }
@@ -159,9 +160,10 @@ impl ProxyHttp for Gate {
                 }
                 let collected_bytes = collected.len();
                 let limit = self.0.longest(ctx);
+                let refuses = self.0.failure.call == OnFailure::Closed || self.0.inline(ctx).is_some();
                 let Body::Streams { collected, .. } = &mut ctx.body else { return Ok(()) };
                 if streams_to.is_some() && collected_bytes > limit {
-                    if self.0.failure.call == OnFailure::Closed {
+                    if refuses {
                         let detail = format!(
                             "the body is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
                         );

@@ -9,9 +9,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use pingora::Error;
 use pingora::proxy::Session;
 
+use super::border::UNREAD;
 use super::codec;
 use super::pointer::{Lost, Pointer};
-use super::problem::{Refusal, Refused};
+use super::problem::{Owner, Refusal, Refused};
 use super::session::{CompiledRule, IdPlace, Kind, is_id};
 use super::state::{Carrier, InFlight, Members, State};
 use crate::contract::{Counts, Outlook, Version};
@@ -37,6 +38,11 @@ pub(crate) struct Ctx {
     pub(crate) key: [u8; 8],
     pub(crate) body: Body,
     pub(crate) record: Option<Record>,
+    /// Whether the record is another than the client's: its carry was opened or taken out.
+    pub(crate) cleared: bool,
+    /// What became of an inline carry on its way in, and on its way out.
+    pub(crate) carry_in: Option<&'static str>,
+    pub(crate) carry_out: Option<&'static str>,
     /// What the directory knew of the session before this request changed it.
     pub(crate) entry: Option<Entry>,
     /// What the translation of this request's own record has kept. Its answer is brought back with this and nothing
@@ -74,6 +80,7 @@ pub(crate) enum Body {
 }
 
 /// The record that came with the request.
+#[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) bytes: Bytes,
     pub(crate) place: RecordPlace,
@@ -86,6 +93,15 @@ pub(crate) enum RecordPlace {
     Header,
 }
 
+/// What is done with a body that streams.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Streamed {
+    /// Its record is brought to this version.
+    To(Version),
+    /// The version of its server is not known: its record is looked at for a carry alone.
+    Cleared,
+}
+
 /// A server, and what is to be changed for it.
 pub(crate) struct Placed {
     pub(crate) members: Arc<Members>,
@@ -94,8 +110,8 @@ pub(crate) struct Placed {
     pub(crate) reason: Reason,
     pub(crate) body: Option<Bytes>,
     pub(crate) header: Option<HeaderValue>,
-    /// The version that a body is brought to while it streams.
-    pub(crate) streams_to: Option<Version>,
+    /// What is done with a body while it streams.
+    pub(crate) streams_to: Option<Streamed>,
     _in_flight: InFlight,
 }
 
@@ -120,6 +136,9 @@ impl Ctx {
             key: state.random_key(),
             body: Body::Passes,
             record: None,
+            cleared: false,
+            carry_in: None,
+            carry_out: None,
             entry: None,
             kept: None,
             placed: None,
@@ -173,14 +192,24 @@ impl Ctx {
             Kind::End => state.counters.ends.one(),
         }
         self.session = rule.id_in_head(path, head.uri.query(), &head.headers);
+        self.rule = Some(rule.clone());
+        if let Some(message) =
+            self.generation.as_ref().and_then(|generation| state.objection(generation.manifest().policy.carry))
+        {
+            return Ok(Err(Refusal::new(Refused::NoRules, message))); // swapped in past the gateway
+        }
         if let Carrier::Header { name, encoding } = &state.carrier
             && let Some(value) = head.headers.get(name)
         {
             match codec::decode(value.as_bytes(), *encoding) {
-                Some(bytes) => self.record = Some(Record { bytes, place: RecordPlace::Header }),
+                Some(bytes) => {
+                    self.record = Some(Record { bytes, place: RecordPlace::Header });
+                    // The server gets the one that was looked at.
+                    self.cleared = head.headers.get_all(name).iter().count() > 1 && state.inline(self).is_some();
+                }
                 None => {
                     let opaque = "the header of the record is not written as the configuration says";
-                    if let Err(refusal) = self.take_opaque(state, opaque) {
+                    if let Err(refusal) = self.take_opaque(state, opaque, Owner::Client) {
                         return Ok(Err(refusal));
                     }
                 }
@@ -194,7 +223,6 @@ impl Ctx {
             Carrier::Body { request: Some(pointer), .. } => Some(pointer),
             Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
         };
-        self.rule = Some(rule);
         if id_in_body.is_some() || record_in_body.is_some() {
             match self.read_body(state, session, id_in_body.as_ref()).await? {
                 Ok(()) => {}
@@ -205,7 +233,10 @@ impl Ctx {
             state.counters.unidentified.one();
         }
         self.entry = self.session.as_ref().and_then(|session| state.directory.get(session));
-        Ok(record_in_body.map_or(Ok(()), |pointer| self.take_record(state, pointer)))
+        if let Some(Err(refusal)) = record_in_body.map(|pointer| self.take_record(state, pointer)) {
+            return Ok(Err(refusal));
+        }
+        Ok(state.clear_request(self).await)
     }
 
     /// The carry that belongs to the record in the request.
@@ -219,16 +250,17 @@ impl Ctx {
     }
 
     /// What becomes of a body in which the record's place can't be told.
-    pub(crate) fn take_lost(&mut self, state: &State, lost: Lost) -> Result<(), Refusal> {
+    pub(crate) fn take_lost(&mut self, state: &State, lost: Lost, owner: Owner) -> Result<(), Refusal> {
         match lost {
             Lost::Absent => Ok(()),
-            Lost::NotJson => self.take_opaque(state, "the body is no JSON"),
+            Lost::NotJson => self.take_opaque(state, "the body is no JSON", owner),
             Lost::Twice if self.generation.is_none() => Ok(()),
             Lost::Twice => {
                 let detail = "a key on the way to the record stands twice: two readers could take two records from it";
                 state.counters.faults.one();
                 match state.failure.call {
                     OnFailure::Closed => Err(Refusal::new(Refused::BadRecord, detail)),
+                    OnFailure::Open if state.inline(self).is_some() => Err(Refusal::new(Refused::BadRecord, detail)),
                     OnFailure::Open => {
                         state.counters.passed_open.one();
                         self.passes = Some(detail);
@@ -240,7 +272,10 @@ impl Ctx {
     }
 
     /// What becomes of a record that can't be read: the pack's policy refuses it, or it passes, said and counted.
-    fn take_opaque(&mut self, state: &State, why: &'static str) -> Result<(), Refusal> {
+    fn take_opaque(&mut self, state: &State, why: &'static str, owner: Owner) -> Result<(), Refusal> {
+        if owner == Owner::Client && state.inline(self).is_some() {
+            return Err(Refusal::new(Refused::BadRecord, format!("{why}: {UNREAD}")));
+        }
         if self.is_opaque_refused() {
             return Err(Refusal::new(Refused::BadRecord, format!("{why}, and the pack says opaque = \"refuse\"")));
         }
@@ -273,7 +308,7 @@ impl Ctx {
             let unread = "a compressed body can't be read: send it as it is";
             return Ok(match id {
                 Some(_) => Err(Refusal::new(Refused::BadBody, unread)),
-                None => self.take_opaque(state, unread),
+                None => self.take_opaque(state, unread, Owner::Client),
             });
         }
         let too_deep = || {
@@ -327,7 +362,7 @@ impl Ctx {
                 self.record = Some(Record { bytes: body.slice(place.clone()), place: RecordPlace::Body(place) });
                 Ok(())
             }
-            Err(lost) => self.take_lost(state, lost),
+            Err(lost) => self.take_lost(state, lost, Owner::Client),
         }
     }
 }

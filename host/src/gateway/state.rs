@@ -21,6 +21,7 @@ use crate::limits::{FailurePolicy, Mode, OnFailure};
 use crate::offload::Offload;
 use crate::router::{RoutePolicy, Selection};
 use crate::runtime::Runtime;
+use crate::seal::Seal;
 use crate::store::Store;
 
 /// What all requests of one gateway share.
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     pub(crate) offload: Offload,
     pub(crate) failure: FailurePolicy,
+    /// What inline carries are sealed with for clients.
+    pub(crate) seal: Option<Seal>,
     members: ArcSwap<Members>,
     mode: AtomicU8,
     stopping: AtomicBool,
@@ -53,7 +56,7 @@ pub(crate) enum Carrier {
 
 impl Carrier {
     /// Whether clients see the records, and so could forge a carry that lies in them.
-    fn meets_clients(&self) -> bool {
+    pub(crate) fn meets_clients(&self) -> bool {
         matches!(self, Carrier::Body { .. } | Carrier::Header { .. })
     }
 
@@ -72,7 +75,12 @@ pub(crate) struct Members {
 }
 
 impl State {
-    pub(crate) fn new(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Result<State, FleetError> {
+    pub(crate) fn new(
+        config: Config,
+        runtime: Runtime,
+        store: Option<Arc<dyn Store>>,
+        seal: Option<Seal>,
+    ) -> Result<State, FleetError> {
         let carrier = carrier(&config);
         let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
         fleet.prepare(runtime.generation().as_deref().map(Generation::matrix));
@@ -92,6 +100,7 @@ impl State {
             counters: Counters::default(),
             offload: Offload::new(lanes),
             failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },
+            seal,
             members: ArcSwap::from_pointee(Members::new(fleet)),
             mode: AtomicU8::new(config.mode as u8),
             stopping: AtomicBool::new(false),
@@ -198,9 +207,10 @@ impl State {
     /// Why a pack can't be used with this gateway's carrier, if it can't.
     pub(crate) fn objection(&self, carry: CarryPlace) -> Option<String> {
         let inline = carry == CarryPlace::Inline && self.carrier.meets_clients();
-        inline.then(|| {
+        (inline && self.seal.is_none()).then(|| {
             "policy.carry = \"inline\" lays the carry into records that clients can reach: say \"beside\", and the \
-             gateway keeps it in its directory"
+             gateway keeps it in its directory, or give the gateway's configuration a key to seal it with, [seal] \
+             keys = [{ file = \"…\" }]"
                 .to_string()
         })
     }

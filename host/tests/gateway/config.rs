@@ -166,6 +166,6 @@ async fn a_pack_with_an_inline_carry_is_refused_where_clients_reach_the_record()
     let inline = PACK.replace("[policy]", "[policy]\ncarry = \"inline\"");
     let runtime = || Runtime::new(&unskew::Pack::from_toml("inline.toml", &inline).unwrap()).unwrap();
     let error = Gateway::start(config("record.body = { request = \"\" }", &[]), runtime(), None).map(drop).unwrap_err();
-    assert!(error.to_string().contains("carry"), "{error}");
+    assert!(error.to_string().contains("[seal] keys = [{ file"), "{error}");
     Gateway::start(config("record.store = {}\nstore = {}", &[]), runtime(), None).unwrap().stop().await;
 }

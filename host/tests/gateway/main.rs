@@ -12,4 +12,5 @@ mod modes;
 mod program;
 mod reload;
 mod routing;
+mod seal;
 mod store;

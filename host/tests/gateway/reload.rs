@@ -212,6 +212,8 @@ async fn a_pack_that_lays_carries_before_clients_is_refused_when_it_comes_later(
     folder.write(&revised(2, "").replace("[policy]", "[policy]\ncarry = \"inline\""));
     until("it is refused", || gateway.counts().bad_packs == 1).await;
     assert_eq!(post(&gateway, "/sessions/s/join", NEW).await.ok().text(), OLD);
+    let error = gateway.reload().map(drop).unwrap_err().to_string();
+    assert!(error.contains("[seal] keys ="), "{error}");
 }
 
 #[tokio::test]
