@@ -157,7 +157,7 @@ mod tests {
 
     /// Down from 2 to 1 is lossy, 3 can't be brought to 1.
     fn matrix() -> Matrix {
-        let versions = ["1", "2", "3"].map(|id| VersionInfo { id: id.into(), reads: Vec::new() });
+        let versions = ["1", "2", "3"].map(|id| VersionInfo { id: id.into(), reads: Vec::new(), digest: 0 });
         let judge = |held: Version, server: Version| {
             let fidelity = match (held.0, server.0) {
                 (1, 0) => Fidelity::Lossy,
