@@ -61,8 +61,8 @@ impl Gateway {
         let server = &self.fleet.servers()[server];
         if let (true, Some(to)) = (tier.translates(), pinned.version(&server.version)) {
             let there = pinned.translate(&record, &carry, version, to)?; // in place; see `Offload` for large records
-            let version = server.version.as_str().into();
-            self.directory.note(&session, Entry { version, writer: None, carry: there.carry.into() });
+            let (version, shape) = (server.version.as_str().into(), pinned.manifest().shape(&server.version));
+            self.directory.note(&session, Entry { version, shape, writer: None, carry: there.carry.into() });
             record = there.record.into();
         }
         head.uri = Uri::builder().scheme("http").authority(&*server.address).path_and_query(&*session).build()?;

@@ -34,6 +34,11 @@ impl Manifest {
         u16::try_from(index).ok().map(Version)
     }
 
+    /// The digest of the shape of the version of this id.
+    pub fn shape(&self, id: &str) -> Option<u64> {
+        self.versions.iter().find(|version| &*version.id == id).map(|version| version.digest)
+    }
+
     /// The id of a version; empty for an index that the manifest doesn't have.
     pub fn id(&self, version: Version) -> &str {
         self.versions.get(version.index()).map_or("", |version| &version.id)

@@ -7,16 +7,38 @@ use bytes::Bytes;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::contract::{Manifest, Version};
+
 /// What is known about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The id of its record's version: an id and not an index, since it outlives generations.
     pub version: Arc<str>,
+    /// The digest of that version's shape, `VersionInfo::digest`, in the pack of that time; none where there was no pack,
+    /// or it didn't have the version. A pack that means another shape by the same id differs in it.
+    pub shape: Option<u64>,
     /// The name of the server that wrote it.
     pub writer: Option<Arc<str>>,
     /// What the record's version cannot hold; empty where there is nothing. User data: it goes with its session.
     pub carry: Bytes,
 }
+
+impl Entry {
+    /// The version of the record in this manifest, or none where it has no version of that id.
+    ///
+    /// # Errors
+    /// The version of that id, if it has another shape: then nothing is known about the record's version.
+    pub fn version(&self, manifest: &Manifest) -> Result<Option<Version>, OtherShape> {
+        let Some(version) = manifest.version(&self.version) else { return Ok(None) };
+        let now = manifest.versions.get(version.index()).map(|info| info.digest);
+        if self.shape.is_some() && self.shape != now { Err(OtherShape(version)) } else { Ok(Some(version)) }
+    }
+}
+
+/// The version that a manifest means by an entry's id is not the one that the entry speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pack means another shape by the version's id")]
+pub struct OtherShape(pub Version);
 
 /// How much a directory may hold. Beyond it the sessions that were not seen for longest are forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +65,8 @@ impl Default for DirectoryLimits {
 /// use unskew::{Directory, DirectoryLimits, Entry};
 ///
 /// let directory = Directory::new(&DirectoryLimits::default());
-/// let entry = Entry { version: "2".into(), writer: Some("api-7".into()), carry: Default::default() };
+/// let writer = Some("api-7".into());
+/// let entry = Entry { version: "2".into(), shape: None, writer, carry: Default::default() };
 /// directory.note("session-1", entry.clone());
 /// assert_eq!(directory.get("session-1"), Some(entry));
 /// directory.forget("session-1");
@@ -62,7 +85,7 @@ impl Directory {
     pub fn new(limits: &DirectoryLimits) -> Directory {
         // One capacity bounds both: an entry weighs its bytes, and never less than its share of them.
         let least = u32::try_from(limits.bytes / limits.entries.max(1)).unwrap_or(u32::MAX).max(1);
-        let weigh = move |session: &Arc<str>, Entry { version, writer, carry }: &Entry| {
+        let weigh = move |session: &Arc<str>, Entry { version, shape: _, writer, carry }: &Entry| {
             let writer = writer.as_ref().map_or(0, |writer| writer.len());
             let bytes = session.len() + version.len() + writer + carry.len() + OVERHEAD;
             u32::try_from(bytes).unwrap_or(u32::MAX).max(least)
@@ -109,7 +132,7 @@ mod tests {
     fn filled(limits: &DirectoryLimits, entries: u32, carry: usize) -> u64 {
         let directory = Directory::new(limits);
         for n in 0..entries {
-            let entry = Entry { version: "1".into(), writer: None, carry: vec![0; carry].into() };
+            let entry = Entry { version: "1".into(), shape: None, writer: None, carry: vec![0; carry].into() };
             directory.note(&format!("session-{n}"), entry);
         }
         directory.entries.run_pending_tasks();

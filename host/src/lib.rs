@@ -81,7 +81,7 @@ pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,
     Verdict, Version, VersionInfo,
 };
-pub use directory::{Directory, DirectoryLimits, Entry};
+pub use directory::{Directory, DirectoryLimits, Entry, OtherShape};
 pub use error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Place, Problem};
 pub use fleet::{Fleet, FleetError, Server};
 pub use generation::{CarryMember, Generation};

@@ -158,7 +158,7 @@ impl State {
             && self.directory.get(session).is_none_or(|entry| entry.carry.is_empty())
         {
             let server = placed.server();
-            self.note(session, &server.version, Some(&server.name), Bytes::new());
+            self.note(ctx, session, &server.version, Some(&server.name), Bytes::new());
         }
     }
 
@@ -238,7 +238,7 @@ impl State {
         };
         if let Some(session) = ctx.session.as_ref().filter(|_| self.carrier.comes_back()) {
             let writer = ctx.placed.as_ref().map(|placed| placed.server().name.clone());
-            self.note(session, generation.manifest().id(client), writer.as_deref(), translation.carry.into());
+            self.note(ctx, session, generation.manifest().id(client), writer.as_deref(), translation.carry.into());
         }
         Ok(Some(translation.record.into()))
     }

@@ -81,6 +81,8 @@ counters! {
     /// Inline carries that were taken out of a record: those that clients brought unsealed, forged, of another session,
     /// too long or malformed, and those of answers that could not be sealed.
     stripped,
+    /// What the directory said of a version and was not believed: the active pack means another shape by the same id.
+    other_shapes,
     /// Rewrites that lost a race against a server's write and were tried again.
     races,
     /// Requests that went to another server because theirs could not be reached.

@@ -110,9 +110,9 @@ impl State {
         }
         let kept = Bytes::from(translation.carry);
         ctx.kept = Some(kept.clone());
-        if let Some(session) = &ctx.session {
+        if let (Some(session), Some(placed)) = (&ctx.session, &ctx.placed) {
             let server = placed.server();
-            self.note(session, &server.version, Some(&server.name), kept);
+            self.note(ctx, session, &server.version, Some(&server.name), kept);
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl State {
                     ctx.seen = Some(tag);
                     if let Some(placed) = &ctx.placed {
                         let server = placed.server();
-                        self.note(&session, &server.version, Some(&server.name), translation.carry.into());
+                        self.note(ctx, &session, &server.version, Some(&server.name), translation.carry.into());
                     }
                     return Ok(());
                 }
@@ -233,7 +233,7 @@ impl State {
             };
         }
         Ok(ctx.entry.as_ref().and_then(|entry| {
-            let version = generation.version(&entry.version)?;
+            let version = self.believed(entry, generation)?;
             let writer = entry.writer.as_ref().and_then(|name| fleet.index(name));
             Some(Held { version, carry: !entry.carry.is_empty(), writer })
         }))
@@ -297,7 +297,7 @@ impl State {
         let kept = Bytes::from(translation.carry);
         ctx.kept = Some(kept.clone());
         if let Some(session) = &ctx.session {
-            self.note(session, &server.version, Some(&server.name), kept);
+            self.note(ctx, session, &server.version, Some(&server.name), kept);
         }
         Ok(splice(&body, place, &translation.record))
     }

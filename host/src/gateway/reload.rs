@@ -32,7 +32,8 @@ const IRREGULAR: &str = "it is no regular file: write the pack beside it and ren
 /// Loads the configuration's pack, logs what came of it, and counts it. None where no pack is configured.
 pub(crate) fn reload(state: &State) -> Result<Option<Arc<Generation>>, LoadError> {
     let Some(path) = &state.config.pack else { return Ok(None) };
-    let before = state.runtime.generation().map(|generation| generation.id());
+    let old = state.runtime.generation();
+    let before = old.as_ref().map(|generation| generation.id());
     match swap(state, path) {
         Ok(generation) if Some(generation.id()) == before => Ok(Some(generation)),
         Ok(generation) => {
@@ -41,6 +42,7 @@ pub(crate) fn reload(state: &State) -> Result<Option<Arc<Generation>>, LoadError
             let manifest = generation.manifest();
             tracing::info!(pack = %manifest.name, pack.revision = manifest.revision, "pack is active");
             warn_of_strangers(state, &generation);
+            warn_of_other_shapes(old.as_deref(), &generation);
             Ok(Some(generation))
         }
         Err(error) => {
@@ -203,6 +205,16 @@ fn warn_of_strangers(state: &State, generation: &Generation) {
     for server in members.fleet.servers() {
         if !server.version.is_empty() && generation.version(&server.version).is_none() {
             tracing::warn!(server = %server.name, version = %server.version, "the active pack doesn't have this server's version: nothing is translated for it");
+        }
+    }
+}
+
+/// Says which versions have another shape than the pack before meant by the same id.
+fn warn_of_other_shapes(old: Option<&Generation>, new: &Generation) {
+    let Some(old) = old else { return };
+    for info in &new.manifest().versions {
+        if old.manifest().shape(&info.id).is_some_and(|shape| shape != info.digest) {
+            tracing::warn!(version = %info.id, "version has another shape than in the pack before: the directory isn't believed where it speaks of that one");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::problem::{Owner, Refusal, Refused};
 use super::request::Ctx;
 use super::state::State;
 use crate::contract::{Counts, Fidelity, Normalized, Outlook, Translation, Version};
-use crate::directory::Entry;
+use crate::directory::{Entry, OtherShape};
 use crate::error::{CallError, FaultKind};
 use crate::fleet::{Fleet, Server};
 use crate::generation::Generation;
@@ -37,8 +37,12 @@ impl State {
         match detected {
             Ok(detection) => {
                 let id = generation.manifest().id(detection.version);
+                // What a carry holds is tied to ops and not to shapes: it stays, whatever the version's id has come to mean.
                 let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
-                let writer = entry.and_then(|entry| fleet.index(entry.writer.as_ref()?));
+                let believed = entry.filter(|entry| {
+                    self.believed(entry, generation).is_some() || generation.version(&entry.version).is_none()
+                });
+                let writer = believed.and_then(|entry| fleet.index(entry.writer.as_ref()?));
                 Ok(Found::Known(Held { version: detection.version, carry: carry || detection.inline_carry, writer }))
             }
             Err(error) => {
@@ -101,9 +105,23 @@ impl State {
     }
 
     /// Notes in the directory what a session's record is now, with its carry.
-    pub(crate) fn note(&self, session: &str, version: &str, writer: Option<&str>, carry: Bytes) {
-        let entry = Entry { version: version.into(), writer: writer.map(Into::into), carry };
+    pub(crate) fn note(&self, ctx: &Ctx, session: &str, version: &str, writer: Option<&str>, carry: Bytes) {
+        let manifest = ctx.generation.as_deref().map(Generation::manifest);
+        let shape = manifest.and_then(|manifest| manifest.shape(version));
+        let entry = Entry { version: version.into(), shape, writer: writer.map(Into::into), carry };
         self.directory.note(session, entry);
+    }
+
+    /// What the directory's entry says of its record's version; nothing where the active pack means another shape by
+    /// the same id.
+    pub(crate) fn believed(&self, entry: &Entry, generation: &Generation) -> Option<Version> {
+        entry.version(generation.manifest()).unwrap_or_else(|OtherShape(_)| {
+            self.counters.other_shapes.one();
+            let manifest = generation.manifest();
+            let (pack, revision) = (&manifest.name, manifest.revision);
+            tracing::info!(version = %entry.version, %pack, pack.revision = revision, "version of the directory has another shape in the pack");
+            None
+        })
     }
 
     /// What the failure policy makes of a failed call: an error refuses, else the record passes.

@@ -13,4 +13,5 @@ mod program;
 mod reload;
 mod routing;
 mod seal;
+mod shapes;
 mod store;
