@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use subject::{Native, component};
 use unskew::laws::{Refused, Subject};
-use unskew::{Counts, LoadError, Pack, Runtime, Version};
+use unskew::{Counts, LoadError, Pack, Runtime, Translation, Version};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +158,23 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
     }
     if let Some(counts) = &case.home {
         same("carried, restored, lost on the way back", counts, &numbers(home.counts))?;
+    }
+    if there.counts.lost + home.counts.lost == 0 { settles(subject, &home, from, to) } else { Ok(()) }
+}
+
+/// A record that two fleets take turns with has the same bytes each time it is back, from the second time on.
+fn settles(subject: &dyn Subject, home: &Translation, from: Version, to: Version) -> Result<(), String> {
+    let hop = |at: &Translation, from, to| {
+        subject.translate(&at.record, &at.carry, from, to).map_err(|refused| format!("on a later hop: {refused}"))
+    };
+    let bytes = |at: &Translation| [&at.record, &at.carry].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let there = hop(home, from, to)?;
+    let mut now = hop(&there, to, from)?;
+    for _ in 0..49 {
+        same("back again", &bytes(home), &bytes(&now))?;
+        let away = hop(&now, from, to)?;
+        same("there again", &bytes(&there), &bytes(&away))?;
+        now = hop(&away, to, from)?;
     }
     Ok(())
 }

@@ -53,6 +53,7 @@ impl Subject for Native {
             place: change.place,
             before: change.before,
             after: change.after,
+            effect: change.effect.name().to_owned(),
             outcome: change.outcome.to_owned(),
         };
         Ok(changes.into_iter().map(own).collect())
@@ -77,7 +78,8 @@ pub(crate) fn component(pack: &Pack) -> Arc<Generation> {
 }
 
 fn translation(done: unskew_guest::Translation) -> Translation {
-    let counts = Counts { carried: done.counts.carried, restored: done.counts.restored, lost: done.counts.lost };
+    let unskew_guest::Counts { carried, restored, lost, dropped, narrowed, defaulted } = done.counts;
+    let counts = Counts { carried, restored, lost, dropped, narrowed, defaulted };
     Translation { record: done.record, carry: done.carry, counts }
 }
 
