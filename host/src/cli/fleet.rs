@@ -134,7 +134,7 @@ fn text(question: &Question, answer: &Answer) -> String {
     let mut text = format!("may a server of version {id} join {}?\n\n", fleet.join(" "));
     let Some(first) = answer.cells.first() else { return text };
     let row = answer.cells.iter().filter(|cell| cell.session == first.session);
-    let head = row.map(|cell| match cell.servers.iter().any(|name| *name == question.joining.name) {
+    let head = row.map(|cell| match cell.servers.contains(&question.joining.name) {
         true => format!("{} (new)", cell.server),
         false => cell.server.clone(),
     });
