@@ -5,9 +5,14 @@ mod subject;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use subject::{Subject, both};
-use unskew::Pack;
+use subject::{Native, component};
+use unskew::laws::{Refused, Subject};
+use unskew::{Pack, Version};
+
+const OLD: Version = Version(0);
+const NEW: Version = Version(1);
 
 /// Ops beside, around and inside of what is tested.
 const PACK: &str = r#"
@@ -31,7 +36,7 @@ fn all_318_parsing_files_get_the_verdict_of_rfc_8259() {
     let (suite, free) = (texts("parsing.tsv"), free_verdicts());
     assert_eq!(suite.len(), 318);
     assert_eq!(free.len(), 35);
-    for subject in subjects() {
+    for (how, subject) in subjects() {
         for (name, text) in &suite {
             let expected = match name.as_bytes()[0] {
                 b'y' => "accepted",
@@ -41,11 +46,11 @@ fn all_318_parsing_files_get_the_verdict_of_rfc_8259() {
             };
             for (form, record, becomes) in around(text) {
                 let verdict = verdict(&*subject, &record, &becomes);
-                assert_eq!(verdict, met(name, form, expected), "{name} {form}, {}", subject.name());
+                assert_eq!(verdict, met(name, form, expected), "{name} {form}, {}", how);
             }
             let object = text.iter().find(|byte| !b" \t\r\n".contains(byte)) == Some(&b'{');
-            let whole = subject.detect(text).map_or_else(|refused| refused.kind, |_| "accepted".to_owned());
-            assert_eq!(whole, if object { expected } else { "opaque" }, "{name} as a record, {}", subject.name());
+            let whole = subject.detect(text).map_or_else(kind, |_| "accepted".to_owned());
+            assert_eq!(whole, if object { expected } else { "opaque" }, "{name} as a record, {}", how);
         }
     }
 }
@@ -54,13 +59,13 @@ fn all_318_parsing_files_get_the_verdict_of_rfc_8259() {
 fn what_parsers_tend_to_change_stays_as_it_is() {
     let suite = texts("transform.tsv");
     assert_eq!(suite.len(), 22);
-    for subject in subjects() {
+    for (how, subject) in subjects() {
         for (name, text) in &suite {
             let raw_surrogates = name.ends_with("_invalid_codepoint") || name.ends_with("_invalid_codepoints");
             let expected = if raw_surrogates && !name.contains("escaped") { "not-json" } else { "accepted" };
             for (form, record, becomes) in around(text) {
                 let verdict = verdict(&*subject, &record, &becomes);
-                assert_eq!(verdict, met(name, form, expected), "{name} {form}, {}", subject.name());
+                assert_eq!(verdict, met(name, form, expected), "{name} {form}, {}", how);
             }
         }
     }
@@ -70,10 +75,10 @@ fn what_parsers_tend_to_change_stays_as_it_is() {
 fn numbers_and_strings_keep_their_spelling() {
     let (numbers, strings) = (texts("numbers.txt"), texts("strings.txt"));
     assert!(numbers.len() >= 60 && strings.len() >= 40);
-    for subject in subjects() {
+    for (how, subject) in subjects() {
         for (_, text) in numbers.iter().chain(&strings) {
             for (form, record, becomes) in around(text) {
-                let what = format!("{} {form}, {}", String::from_utf8_lossy(text), subject.name());
+                let what = format!("{} {form}, {}", String::from_utf8_lossy(text), how);
                 assert_eq!(verdict(&*subject, &record, &becomes), "accepted", "{what}");
             }
             for (lower, upper, back) in [
@@ -82,10 +87,10 @@ fn numbers_and_strings_keep_their_spelling() {
                 (r#"{"gone":T,"z":T}"#, r#"{"z":T,"v":2}"#, r#"{"z":T,"gone":T}"#),
                 (r#"{"list":[T,{"old":T}]}"#, r#"{"list":[T,{"new":T}],"v":2}"#, r#"{"list":[T,{"old":T}]}"#),
             ] {
-                let there = subject.translate(&filled(lower, text), b"", 0, 1).unwrap();
-                assert_eq!(there.record, filled(upper, text), "{lower}, {}", subject.name());
-                let home = subject.translate(&there.record, &there.carry, 1, 0).unwrap();
-                assert_eq!((home.record, home.carry), (filled(back, text), vec![]), "{lower}, {}", subject.name());
+                let there = subject.translate(&filled(lower, text), b"", OLD, NEW).unwrap();
+                assert_eq!(there.record, filled(upper, text), "{lower}, {}", how);
+                let home = subject.translate(&there.record, &there.carry, NEW, OLD).unwrap();
+                assert_eq!((home.record, home.carry), (filled(back, text), vec![]), "{lower}, {}", how);
             }
         }
         // A string is a key, too.
@@ -103,23 +108,25 @@ fn whole_documents_keep_their_bytes() {
     let documents = documents.map(|path| (path.display().to_string(), std::fs::read(path).unwrap()));
     let documents: Vec<(String, Vec<u8>)> = documents.collect();
     assert!(documents.len() >= 5);
-    for subject in subjects() {
+    for (how, subject) in subjects() {
         for (name, document) in &documents {
-            let same = subject.translate(document, b"", 0, 0).unwrap();
-            assert_eq!(&same.record, document, "identity, {}", subject.name());
-            let there = subject.translate(document, b"", 0, 1).unwrap();
-            let home = subject.translate(&there.record, &there.carry, 1, 0).unwrap();
-            assert_eq!(&home.record, document, "return, {}", subject.name());
+            let same = subject.translate(document, b"", OLD, OLD).unwrap();
+            assert_eq!(&same.record, document, "identity, {}", how);
+            let there = subject.translate(document, b"", OLD, NEW).unwrap();
+            let home = subject.translate(&there.record, &there.carry, NEW, OLD).unwrap();
+            assert_eq!(&home.record, document, "return, {}", how);
             for (form, record, becomes) in around(document.trim_ascii()) {
                 let verdict = verdict(&*subject, &record, &becomes);
-                assert_eq!(verdict, met(name, form, "accepted"), "{name} {form}, {}", subject.name());
+                assert_eq!(verdict, met(name, form, "accepted"), "{name} {form}, {}", how);
             }
         }
     }
 }
 
-fn subjects() -> Vec<Box<dyn Subject>> {
-    both(&Pack::from_toml("neighbours.toml", PACK).unwrap())
+/// The guest linked natively and the component, by name.
+fn subjects() -> [(&'static str, Arc<dyn Subject>); 2] {
+    let pack = Pack::from_toml("neighbours.toml", PACK).unwrap();
+    [("natively", Arc::new(Native::load(&pack))), ("in the sandbox", component(&pack))]
 }
 
 /// Records that hold a text where nobody looks and where ops do, and what becomes of them.
@@ -144,10 +151,17 @@ fn filled(form: &str, text: &[u8]) -> Vec<u8> {
 
 /// `accepted` if the record becomes exactly this, else the kind of its fault.
 fn verdict(subject: &dyn Subject, record: &[u8], becomes: &[u8]) -> String {
-    match subject.translate(record, b"", 0, 1) {
+    match subject.translate(record, b"", OLD, NEW) {
         Ok(done) if done.record == becomes => "accepted".to_owned(),
         Ok(done) => format!("changed to {}", String::from_utf8_lossy(&done.record)),
-        Err(refused) => refused.kind,
+        Err(refused) => kind(refused),
+    }
+}
+
+fn kind(refused: Refused) -> String {
+    match refused {
+        Refused::Fault { kind, .. } => kind,
+        Refused::Failed(why) => why,
     }
 }
 
