@@ -39,7 +39,8 @@ impl Guest {
             (i32.store (i32.const 260) (local.get 0)) (i32.store (i32.const 264) (local.get 1))
             (i32.store (i32.const 268) (local.get 2)) (i32.store (i32.const 272) (local.get 3))
             (i32.store (i32.const 276) (i32.const 0)) (i32.store (i32.const 280) (i32.const 0))
-            (i32.store (i32.const 284) (i32.const 0))
+            (i32.store (i32.const 284) (i32.const 0)) (i64.store (i32.const 288) (i64.const 0))
+            (i32.store (i32.const 296) (i32.const 0))
             (i32.const 256)",
         normalize: "(call $done)
             (i64.store (i32.const 256) (i64.const 0)) (i32.store (i32.const 264) (i32.const 0))
@@ -56,7 +57,7 @@ impl Guest {
     /// The guest as a component.
     pub(crate) fn component(&self) -> Vec<u8> {
         let Guest { load, test, detect, translate, normalize, judge, explain, start, fields } = self;
-        // Data: 0.. the ids "1" and "2" and the pack's name, 64.. versions, 96.. what they read, 256.. the answer.
+        // Data: 0.. the ids "1" and "2" and the pack's name, 64.. versions, 112.. what they read, 256.. the answer.
         // Arguments are put from 8192 on; a call that is done makes their room free again.
         let text = format!(
             r#"(module
@@ -64,9 +65,9 @@ impl Guest {
                 (global $top (mut i32) (i32.const 8192))
                 {fields}
                 (data (i32.const 0) "12echo")
-                (data (i32.const 64) "\00\00\00\00\01\00\00\00\60\00\00\00\01\00\00\00"
-                                     "\01\00\00\00\01\00\00\00\62\00\00\00\01\00\00\00")
-                (data (i32.const 96) "\00\00\01\00")
+                (data (i32.const 64) "\00\00\00\00\01\00\00\00\70\00\00\00\01\00\00\00\01\00\00\00\00\00\00\00"
+                                     "\01\00\00\00\01\00\00\00\72\00\00\00\01\00\00\00\02\00\00\00\00\00\00\00")
+                (data (i32.const 112) "\00\00\01\00")
                 (func $done (global.set $top (i32.const 8192)))
                 (func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (call $deep (local.get 0))))
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -102,6 +103,7 @@ const HEALTHY_LOAD: &str = "(call $done)
     (i64.store (i32.const 272) (i64.const 1))
     (i32.store (i32.const 280) (i32.const 64)) (i32.store (i32.const 284) (i32.const 2))
     (i32.store (i32.const 288) (i32.const 0))
-    (i32.store (i32.const 292) (i32.const 65536)) (i32.store (i32.const 296) (i32.const 64))
-    (i32.store (i32.const 300) (i32.const 0))
+    (i32.store (i32.const 292) (i32.const 2)) (i32.store (i32.const 296) (i32.const 4))
+    (i32.store (i32.const 300) (i32.const 65536)) (i32.store (i32.const 304) (i32.const 64))
+    (i32.store (i32.const 308) (i32.const 0))
     (i32.const 256)";

@@ -112,17 +112,17 @@ fn a_version_that_does_not_exist_is_a_wrong_answer() {
 /// An answer of a hundred million overlapping strings would cost the host gigabytes.
 #[test]
 fn an_answer_that_is_larger_than_its_memory_is_refused() {
-    // 65,536 changes of 48 bytes, each with an op of 64 KiB that lies in the same place.
+    // 54,000 changes of 56 bytes, each with an op of 64 KiB that lies in the same place.
     let explain = "(local $at i32)
         (drop (memory.grow (i32.const 50)))
         (local.set $at (i32.const 131072))
         (loop $next
             (i32.store (local.get $at) (i32.const 8192))
             (i32.store offset=4 (local.get $at) (i32.const 65536))
-            (local.set $at (i32.add (local.get $at) (i32.const 48)))
+            (local.set $at (i32.add (local.get $at) (i32.const 56)))
             (br_if $next (i32.lt_u (local.get $at) (i32.const 3200000))))
         (i32.store (i32.const 256) (i32.const 0))
-        (i32.store (i32.const 260) (i32.const 131072)) (i32.store (i32.const 264) (i32.const 63000))
+        (i32.store (i32.const 260) (i32.const 131072)) (i32.store (i32.const 264) (i32.const 54000))
         (i32.const 256)";
     let generation = runtime(&Guest { explain, ..Guest::HEALTHY }).generation().unwrap();
     let error = generation.explain(b"{}", b"", ONE, TWO).unwrap_err();

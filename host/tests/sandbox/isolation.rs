@@ -21,7 +21,8 @@ const COUNTING: Guest = Guest {
         (i32.store (i32.const 256) (i32.const 0))
         (i32.store (i32.const 260) (i32.const 512)) (i32.store (i32.const 264) (i32.const 1))
         (i64.store (i32.const 268) (i64.const 0)) (i64.store (i32.const 276) (i64.const 0))
-        (i32.store (i32.const 284) (i32.const 0))
+        (i32.store (i32.const 284) (i32.const 0)) (i64.store (i32.const 288) (i64.const 0))
+        (i32.store (i32.const 296) (i32.const 0))
         (i32.const 256)",
     ..Guest::HEALTHY
 };

@@ -81,9 +81,9 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         other => panic!("{other}"),
     };
     assert_eq!(wrong("(i32.store (i32.const 284) (i32.const 0))"), "its manifest has no version");
-    assert_eq!(wrong("(i32.store (i32.const 80) (i32.const 0))"), "its manifest has two versions of one id");
+    assert_eq!(wrong("(i32.store (i32.const 88) (i32.const 0))"), "its manifest has two versions of one id");
     assert_eq!(
-        wrong("(i32.store16 (i32.const 98) (i32.const 7))"),
+        wrong("(i32.store16 (i32.const 114) (i32.const 7))"),
         "its manifest speaks of a version that it doesn't have"
     );
     let no_problem = "(i32.store (i32.const 256) (i32.const 1)) (i64.store (i32.const 264) (i64.const 0))";
