@@ -17,13 +17,12 @@ mod subject;
 mod tree;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use fastrand::Rng;
 
 use crate::contract::Version;
-use coverage::Tried;
 pub use coverage::{Cell, Coverage, Direction, Situation};
 use grow::Grower;
 use hold::{Break, Court, Outcome, Way};
@@ -541,29 +540,30 @@ impl Run<'_> {
         }
     }
 
-    /// Grows more records at ops that too few records have met.
+    /// Grows more records where too few have met an op: at the op, and from those that have met it.
     fn pursue(&mut self) {
-        for (number, op) in self.court.words.ops.iter().enumerate() {
-            let [lower, upper] = [op.lower, op.upper].map(|index| u16::try_from(index).unwrap_or(u16::MAX));
-            for case in 0..self.laws.cases.saturating_mul(3 * PATIENCE) {
-                let tried = if case < self.laws.cases { Tried::Few } else { Tried::Many };
-                if !self.findings.coverage.lacks(number, self.findings.enough, tried) {
+        let enough = self.findings.enough;
+        let mut tried = BTreeSet::new();
+        // What is grown for one cell may be the first to meet another.
+        while let Some(key) = self.findings.coverage.lacking(enough).into_iter().find(|key| !tried.contains(key)) {
+            tried.insert(key);
+            let Some(op) = self.court.words.ops.get(key.0) else { continue };
+            let [lower, upper] = [op.lower, op.upper].map(|index| Version(u16::try_from(index).unwrap_or(u16::MAX)));
+            for case in 0..self.laws.cases {
+                if self.findings.coverage.hits(key) >= enough {
                     break;
                 }
-                // Through this step alone, or through others too: some records can't rest at its ends.
-                let mut rng = Rng::with_seed(self.laws.seed ^ u64::from(case));
-                let near = rng.bool();
-                let [lower, upper] = match near || upper >= self.court.versions {
-                    true => [lower, upper],
-                    false => [rng.u16(0..=lower), rng.u16(upper..self.court.versions)],
-                };
-                let [lower, upper] = [lower, upper].map(Version);
-                for (from, to) in [(lower, upper), (upper, lower)] {
-                    let salt = self.laws.salt(from, to, case) ^ number as u64;
-                    let tree = self.court.grower.aimed(&mut Rng::with_seed(salt), from, op);
-                    let way = Way { from, to, salt, grown: Grown::Odd };
-                    self.one(tree.spaced().as_bytes(), way, &format!("{case} at {}", op.label));
-                }
+                let ways = if case.is_multiple_of(2) { (lower, upper) } else { (upper, lower) };
+                let salt = self.laws.salt(ways.0, ways.1, case) ^ key.0 as u64;
+                let mut rng = Rng::with_seed(salt);
+                let first = rng.choice(self.findings.coverage.first(key)).cloned();
+                let (record, (from, to)) =
+                    match first.and_then(|(text, from, to)| Some((Tree::read(text.as_bytes())?, (from, to)))) {
+                        Some((like, ways)) => (self.court.grower.like(&mut rng, like, ways.0).compact(), ways),
+                        None => (self.court.grower.aimed(&mut rng, ways.0, op).spaced(), ways),
+                    };
+                let way = Way { from, to, salt, grown: Grown::Odd };
+                self.one(record.as_bytes(), way, &format!("{case} at {}", op.label));
             }
         }
     }

@@ -45,21 +45,20 @@ pub struct Cell {
     pub hits: u64,
 }
 
-/// How many records were grown for an op.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tried {
-    /// A cell that nobody met may still be met.
-    Few,
-    /// It isn't: what an op keeps without changing anything, `explain` doesn't show.
-    Many,
-}
-
 /// The hits of all ops.
 #[derive(Clone, Debug, Default)]
 pub struct Coverage {
-    cells: BTreeMap<(usize, Direction, Situation), u64>,
+    cells: BTreeMap<Key, u64>,
     labels: Vec<String>,
+    /// The first records that met a cell, with their ways: what is like them meets it, too.
+    first: BTreeMap<Key, Vec<(String, Version, Version)>>,
 }
+
+/// The number of an op, a direction and a situation.
+pub(crate) type Key = (usize, Direction, Situation);
+
+/// How many records are kept that met a cell first.
+const FIRST: usize = 4;
 
 impl Situation {
     /// All of them.
@@ -128,12 +127,19 @@ impl Coverage {
         self.cells().filter(|cell| cell.hits < enough).collect()
     }
 
-    /// Whether fewer records than `enough` met this op in some way that is worth another try.
-    pub(crate) fn lacks(&self, op: usize, enough: u64, tried: Tried) -> bool {
-        self.cells.iter().any(|((of, _, situation), hits)| {
-            let hopeless = (*situation, *hits, tried) == (Situation::Carried, 0, Tried::Many);
-            *of == op && *hits < enough && !hopeless
-        })
+    /// The cells that fewer records met than `enough`.
+    pub(crate) fn lacking(&self, enough: u64) -> Vec<Key> {
+        self.cells.iter().filter(|(_, hits)| **hits < enough).map(|(key, _)| *key).collect()
+    }
+
+    /// How many records met a cell.
+    pub(crate) fn hits(&self, key: Key) -> u64 {
+        self.cells.get(&key).copied().unwrap_or_default()
+    }
+
+    /// The first records that met a cell.
+    pub(crate) fn first(&self, key: Key) -> &[(String, Version, Version)] {
+        self.first.get(&key).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn new(court: &Court<'_>) -> Coverage {
@@ -150,9 +156,9 @@ impl Coverage {
                     continue;
                 }
                 let direction = Direction::of(from, to);
-                coverage.add(number, direction, Situation::Untouched, 0);
+                coverage.cells.insert((number, direction, Situation::Untouched), 0);
                 if verdict.reason.contains(&format!("{}:", op.label)) {
-                    coverage.add(number, direction, Situation::Carried, 0);
+                    coverage.cells.insert((number, direction, Situation::Carried), 0);
                 }
             }
         }
@@ -173,32 +179,37 @@ impl Coverage {
                 continue;
             }
             let label = &op.label;
+            let mut met = Vec::new();
             for (changes, direction) in [(&there, out), (&home, out.opposite())] {
-                let mut acted = false;
+                let before = met.len();
                 for change in of(changes, label) {
-                    acted = true;
                     let situation = match change.outcome.as_str() {
                         "restored" => Situation::Restored,
                         "carried" | "lost" => Situation::Carried,
                         _ => Situation::Changed,
                     };
-                    self.add(number, direction, situation, 1);
+                    met.push((number, direction, situation));
                     if change.before.is_none() {
-                        self.add(number, direction, Situation::Absent, 1);
+                        met.push((number, direction, Situation::Absent));
                     }
                 }
-                self.add(number, direction, Situation::Untouched, u64::from(!acted));
+                if met.len() == before {
+                    met.push((number, direction, Situation::Untouched));
+                }
             }
-            for edited in &edited {
-                if !of(edited, label).eq(of(&home, label)) {
-                    self.add(number, out.opposite(), Situation::Edited, 1);
+            if edited.iter().any(|edited| !of(edited, label).eq(of(&home, label))) {
+                met.push((number, out.opposite(), Situation::Edited));
+            }
+            met.sort_unstable();
+            met.dedup();
+            for key in met {
+                *self.cells.entry(key).or_default() += 1;
+                let first = self.first.entry(key).or_default();
+                if first.len() < FIRST {
+                    first.push((String::from_utf8_lossy(record).into_owned(), from, to));
                 }
             }
         }
-    }
-
-    fn add(&mut self, op: usize, direction: Direction, situation: Situation, hits: u64) {
-        *self.cells.entry((op, direction, situation)).or_default() += hits;
     }
 }
 

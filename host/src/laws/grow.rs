@@ -184,6 +184,17 @@ impl<'w> Grower<'w> {
         tree
     }
 
+    /// An odd record like this one.
+    pub(crate) fn like(&self, rng: &mut Rng, mut tree: Tree, version: Version) -> Tree {
+        if let Tree::Object(members) = &mut tree {
+            self.add_unknown(rng, members);
+        }
+        for _ in 0..rng.usize(0..3) {
+            self.ordinary_change(rng, &mut tree, version);
+        }
+        tree
+    }
+
     /// What a server of a version could do to a record between two translations.
     pub(crate) fn edit(&self, rng: &mut Rng, tree: &mut Tree, version: Version) {
         match rng.u8(0..5) {
