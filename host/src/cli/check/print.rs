@@ -135,10 +135,10 @@ fn counter_example(broken: &CounterExample, seed: u64) -> String {
 }
 
 fn refused(what: &str, count: u64, refusal: &Refusal) -> String {
-    let Refusal { from, to, message, record, kind, .. } = refusal;
+    let Refusal { from, to, message, record, .. } = refusal;
     let [from, to, message, record] = [from, to, message, record].map(|text| output::on_one_line(&cut(text)));
     let such = if count == 1 { "1 record".to_string() } else { format!("{count} records") };
-    format!("{what}: {such} of version {from} can't be brought to version {to}, such as {record}: {kind}: {message}\n")
+    format!("{what}: {such} of version {from} can't be brought to version {to}, such as {record}: {message}\n")
 }
 
 fn overlapping(what: &str, overlap: &Overlap) -> String {
