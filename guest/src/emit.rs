@@ -462,14 +462,7 @@ impl<'r> Run<'r> {
         };
         let put = edit.write(self.direction, found, &mut self.desk.written).ok()?;
         let now = put.text(found, &self.desk.written);
-        let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
-        let back = back.map(|back| back.text(now, &self.desk.back));
-        let kept = match back {
-            Ok(back) if edit.comes_back(back, found) => {
-                edit.keepsake(self.direction, found).map(|keepsake| (Some(keepsake), None))
-            }
-            _ => Some((found.map(json::owned), now.map(json::owned))),
-        };
+        let kept = edit.memory(self.direction, found, now, self.plan.policy.carry, &mut self.desk.back);
         if !edit.is_stamp() && !same(now, found) {
             self.counts.note(Effect::of(found.is_some(), now.is_some(), false, kept.is_some()));
         }

@@ -458,16 +458,7 @@ impl<'r> Run<'r> {
         };
         if !pure {
             let now = put.text(found, &written);
-            let back = edit.write(self.direction.opposite(), now, &mut self.desk.back);
-            let back = back.map(|back| back.text(now, &self.desk.back));
-            if !matches!(back, Ok(back) if edit.comes_back(back, found)) {
-                let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
-                if !(spelling && self.plan.policy.carry == CarryPlace::None) {
-                    kept.value = Some((found.map(json::owned), now.map(json::owned)));
-                }
-            } else if let Some(keepsake) = edit.keepsake(self.direction, found) {
-                kept.value = Some((Some(keepsake), None));
-            }
+            kept.value = edit.memory(self.direction, found, now, self.plan.policy.carry, &mut self.desk.back);
         }
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
         let changed = !same(put.text(found, &written), found);

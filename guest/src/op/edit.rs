@@ -7,6 +7,7 @@ use crate::op::key_by::KeyBy;
 use crate::op::map::Map;
 use crate::op::wrap::Wrap;
 use crate::op::{Direction, Emptied, Loss, Refusal, Taken};
+use crate::pack::CarryPlace;
 use crate::path::{Path, Seg};
 use crate::time::TimeFormat;
 
@@ -179,8 +180,27 @@ impl Edit {
         }
     }
 
+    /// The carry's one rule: what was there and what was put there, where the inverse of what was put isn't what was
+    /// there. A pack without a carry doesn't remember how a value was spelled.
+    pub(crate) fn memory(
+        &self,
+        direction: Direction,
+        found: Option<&[u8]>,
+        now: Option<&[u8]>,
+        carry: CarryPlace,
+        back: &mut Vec<u8>,
+    ) -> Option<(Option<String>, Option<String>)> {
+        let put = self.write(direction.opposite(), now, back);
+        let back = put.map(|put| put.text(now, back));
+        if matches!(back, Ok(back) if self.comes_back(back, found)) {
+            return self.keepsake(direction, found).map(|keepsake| (Some(keepsake), None));
+        }
+        let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
+        (!(spelling && carry == CarryPlace::None)).then(|| (found.map(json::owned), now.map(json::owned)))
+    }
+
     /// What must be remembered of a text even though the inverse brings it back, as servers may lose it by themselves.
-    pub(crate) fn keepsake(&self, direction: Direction, found: Option<&[u8]>) -> Option<String> {
+    fn keepsake(&self, direction: Direction, found: Option<&[u8]>) -> Option<String> {
         match (self, direction) {
             (Edit::Swapped(edit), _) => edit.keepsake(direction.opposite(), found),
             (Edit::KeyBy(key_by), Direction::Up) => key_by.order(found?),
@@ -190,7 +210,7 @@ impl Edit {
 
     /// Whether what the inverse gives is what was there: the text itself, but for lists and objects that the op builds
     /// anew, in which white space and the order of members say nothing.
-    pub(crate) fn comes_back(&self, back: Option<&[u8]>, found: Option<&[u8]>) -> bool {
+    fn comes_back(&self, back: Option<&[u8]>, found: Option<&[u8]>) -> bool {
         match (back, found) {
             (Some(back), Some(found)) if self.merges() => json::same(back, found),
             (back, found) => back == found,
