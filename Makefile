@@ -1,7 +1,7 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs fuzz mutants bench criterion ci clean
+.PHONY: help setup demo test check fmt lint docs fuzz mutants soak bench criterion ci clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,6 +41,11 @@ fuzz:           ## fuzz each phase of the guest for SECONDS (30), or the phases 
 mutants:        ## change the plan, the splice and the carry in hundreds of ways: which of them does no test notice?
 	@tools/setup mutants
 	cargo mutants
+
+soak: setup     ## the long forms: five minutes of swaps under load, two hundred kills; prints the figures
+	@tools/setup tests
+	UNSKEW_SWAP_SECONDS=$(or $(SECONDS),300) cargo test --release --locked -p unskew --test swap -- --nocapture
+	UNSKEW_KILLS=$(or $(KILLS),200) cargo test --release --locked -p unskew --test gateway crash -- --nocapture
 
 bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
 	cd benches && cargo bench --bench table

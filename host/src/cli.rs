@@ -8,6 +8,7 @@ mod fleet;
 mod infer;
 mod input;
 mod output;
+mod pack;
 mod rehearse;
 mod serve;
 mod table;
@@ -44,6 +45,7 @@ enum Command {
     Infer(infer::Infer),
     Fleet(fleet::Fleet),
     Serve(serve::Serve),
+    Pack(pack::Pack),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
 }
@@ -85,6 +87,7 @@ Examples:
   unskew fleet --fleet 1,1 --joining 2 pack.toml           may version 2 join two servers of version 1?
   unskew translate --pack pack.toml --to 1 record.json     a record as version 1 writes it
   unskew serve --config unskew.toml                        the gateway
+  unskew pack push pack.toml                               other rules for a gateway that runs
 
 Exit codes:
   0  done, and everything holds
@@ -120,6 +123,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Infer(command) => command.execute(output),
         Command::Fleet(command) => command.execute(output),
         Command::Serve(command) => command.execute(output),
+        Command::Pack(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
     }

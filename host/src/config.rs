@@ -1,6 +1,7 @@
 //! The gateway's configuration: every key of its file with its default, and all problems of a file at once.
 
 mod read;
+mod rules;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use read::ConfigError;
+pub use rules::{
+    AdminEntry, EtcdSourceEntry, GuestEntry, HttpSourceEntry, IsolationKey, PromoteKey, RolloutEntry, SourceEntry,
+    TrustEntry, TrustKeyEntry,
+};
 pub use schema::json_schema;
 
 use crate::contract::Fidelity;
@@ -27,6 +32,25 @@ pub struct Config {
     /// The rule pack, relative to this file. Without one the gateway balances load and translates nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PathBuf>,
+    /// Where the pack comes from instead of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceEntry>,
+    /// Whose packs and guests are taken; without keys everybody's.
+    #[serde(default)]
+    pub trust: TrustEntry,
+    /// A folder for the last good pack and guest, relative to this file: served at a start whose source is down. Without
+    /// it nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// The guest and what it may use.
+    #[serde(default)]
+    pub guest: GuestEntry,
+    /// How a new generation takes over.
+    #[serde(default)]
+    pub rollout: RolloutEntry,
+    /// The admin API; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminEntry>,
     /// Whether every answer carries an `unskew-explain` header that says where the request went and why.
     #[serde(default)]
     pub explain: bool,
@@ -68,7 +92,7 @@ pub struct Config {
     pub timeouts: TimeoutEntry,
     /// The file that it was read from; SIGHUP reads it again.
     #[serde(skip)]
-    pub source: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -93,6 +117,11 @@ impl Config {
         read::from_toml(name, text)
     }
 
+    /// Whether a pack comes from somewhere.
+    pub(crate) fn has_rules(&self) -> bool {
+        self.pack.is_some() || self.source.is_some()
+    }
+
     fn default_listen() -> String {
         "127.0.0.1:8080".to_string()
     }
@@ -104,6 +133,12 @@ impl Default for Config {
             listen: Config::default_listen(),
             mode: ModeKey::default(),
             pack: None,
+            source: None,
+            trust: TrustEntry::default(),
+            state: None,
+            guest: GuestEntry::default(),
+            rollout: RolloutEntry::default(),
+            admin: None,
             explain: false,
             threads: 0,
             servers: Vec::new(),
@@ -117,7 +152,7 @@ impl Default for Config {
             health: HealthEntry::default(),
             directory: DirectoryEntry::default(),
             timeouts: TimeoutEntry::default(),
-            source: None,
+            file: None,
         }
     }
 }
@@ -156,6 +191,11 @@ pub struct ServerEntry {
 }
 
 impl ServerEntry {
+    /// Its name; the address if none is given.
+    pub(crate) fn called(&self) -> &str {
+        if self.name.is_empty() { &self.address } else { &self.name }
+    }
+
     fn default_weight() -> u32 {
         1
     }

@@ -6,7 +6,8 @@
 //! (hundreds of milliseconds), so that a swap of packs alone takes milliseconds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
@@ -15,6 +16,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 use crate::bindings::GuestPre;
 use crate::error::GuestError;
 use crate::instance::State;
+use crate::limits::Limits;
 use crate::pack::Digest;
 
 /// How often running calls are looked at: a runaway call ends at most this long after its budget.
@@ -32,15 +34,71 @@ pub(crate) struct Compiled {
 /// The guest that this crate was built with.
 pub(crate) fn standard_guest() -> Result<Arc<Compiled>, GuestError> {
     static STANDARD: OnceLock<Result<Arc<Compiled>, GuestError>> = OnceLock::new();
-    let wasm = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
-    STANDARD.get_or_init(|| compile(wasm, wasm.len())).clone()
+    STANDARD.get_or_init(|| compiled(STANDARD_WASM)).clone()
 }
 
-/// Compiles and checks a guest, or finds it compiled.
-pub(crate) fn compile(wasm: &[u8], limit: usize) -> Result<Arc<Compiled>, GuestError> {
+/// Its bytes.
+pub(crate) const STANDARD_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
+
+/// Their digest.
+pub(crate) fn standard_digest() -> Digest {
+    static DIGEST: OnceLock<Digest> = OnceLock::new();
+    *DIGEST.get_or_init(|| Digest::of(STANDARD_WASM))
+}
+
+/// Compiles and checks a guest on a thread of its own, or finds it compiled. Cranelift can't be stopped: what takes too
+/// long is given up, and its thread ends when it ends. What it can cost by then is bounded by the guest's length and
+/// by the length of its functions, since register allocation is the one thing that isn't linear.
+pub(crate) fn compile(wasm: &[u8], limits: &Limits) -> Result<Arc<Compiled>, GuestError> {
+    static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+    const AT_ONCE: usize = 4;
+    let limit = limits.artefact;
     if wasm.len() > limit {
         return Err(GuestError::TooLarge { found: wasm.len(), limit });
     }
+    bounded(wasm)?;
+    let slow = GuestError::Slow { limit: limits.compile };
+    if AT_WORK.fetch_add(1, Ordering::SeqCst) >= AT_ONCE {
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
+        return Err(slow);
+    }
+    let (done, outcome) = mpsc::channel();
+    let wasm = wasm.to_vec();
+    let worker = std::thread::Builder::new().name("unskew-compile".into()).spawn(move || {
+        let _ = done.send(compiled(&wasm)); // nobody listens any more where it took too long
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
+    });
+    if let Err(error) = worker {
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
+        return Err(GuestError::Engine(format!("no thread to compile on: {error}")));
+    }
+    outcome.recv_timeout(limits.compile).unwrap_or(Err(slow))
+}
+
+/// Refuses guests that are made to compile slowly.
+fn bounded(wasm: &[u8]) -> Result<(), GuestError> {
+    const FUNCTIONS: u32 = 50_000;
+    const FUNCTION_BYTES: usize = 256 << 10;
+    let mut functions = 0_u32;
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        match payload {
+            Ok(wasmparser::Payload::CodeSectionStart { count, .. }) => functions = functions.saturating_add(count),
+            Ok(wasmparser::Payload::CodeSectionEntry(body)) if body.range().len() > FUNCTION_BYTES => {
+                let found = body.range().len();
+                let reason = format!("it has a function of {found} bytes, {FUNCTION_BYTES} are allowed");
+                return Err(GuestError::Compile(reason));
+            }
+            Ok(_) => {}
+            Err(_) => return Ok(()), // the engine says better what is wrong with it
+        }
+    }
+    match functions > FUNCTIONS {
+        true => Err(GuestError::Compile(format!("it has {functions} functions, {FUNCTIONS} are allowed"))),
+        false => Ok(()),
+    }
+}
+
+fn compiled(wasm: &[u8]) -> Result<Arc<Compiled>, GuestError> {
     static COMPILED: Mutex<Option<HashMap<Digest, Weak<Compiled>>>> = Mutex::new(None);
     let digest = Digest::of(wasm);
     // Compiling under the lock: whoever wants the same guest waits for it instead of compiling it again.

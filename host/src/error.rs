@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::contract::Failure;
+use crate::trust::TrustError;
 
 /// Where something stands in a file, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,45 @@ pub enum LoadError {
         /// The offered revision.
         offered: u64,
     },
+    /// The revision of the offered pack is out of all proportion to the active one.
+    #[error(
+        "pack {name:?}: revision {offered} is more than a million above the active revision {active}: take a smaller one, or force the swap"
+    )]
+    Leap {
+        /// The pack's own name.
+        name: String,
+        /// The active revision.
+        active: u64,
+        /// The offered revision.
+        offered: u64,
+    },
+    /// The pack or the guest isn't trusted.
+    #[error("{name}: {reason}")]
+    Untrusted {
+        /// The file, or `pack`, or `guest`.
+        name: String,
+        /// Why.
+        reason: TrustError,
+    },
+    /// Somebody went back from just this pack and guest, or they were put aside.
+    #[error("{name}: it was put aside ({reason}): ship a newer revision, or force this one")]
+    Barred {
+        /// The file, or `pack`.
+        name: String,
+        /// Why it was put aside.
+        reason: String,
+    },
+    /// The pack does worse than the active one on records that went by lately.
+    #[error("{}", .wrong.iter().map(|wrong| format!("{name}: on recent records: {wrong}")).collect::<Vec<_>>().join("\n"))]
+    Sample {
+        /// The file, or `pack`.
+        name: String,
+        /// Each thing that is wrong, once.
+        wrong: Vec<String>,
+    },
+    /// Nothing is staged that could be promoted.
+    #[error("nothing is staged: push a pack with `--stage` first")]
+    NoStaged,
     /// There is nothing to roll back to.
     #[error("there is no previous generation to roll back to")]
     NoPrevious,
@@ -110,6 +150,12 @@ pub enum GuestError {
         found: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// Compiling it takes too long.
+    #[error("it wasn't compiled within {} ms: build a smaller one, or raise the limit on compiling", .limit.as_millis())]
+    Slow {
+        /// The limit.
+        limit: Duration,
     },
     /// The bytes are no component that the engine compiles.
     #[error("it is no component that can be compiled: {0}")]

@@ -3,23 +3,28 @@
 //! It is built aside: instantiate, load, run the pack's own examples, judge all pairs. Whatever fails there is an
 //! error for the one who swaps and nothing to those who call. Nothing here changes afterwards but the pool.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::bindings::{Answer, Guest, PackProblem};
+use crate::bindings::{self, Answer, PackProblem};
 use crate::contract::{CarryPlace, Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
 use crate::engine::{Compiled, MEMORY_CEILING};
 use crate::error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Problem};
 use crate::fleet::Fleet;
+use crate::guest::Guest;
 use crate::instance::{Instance, State};
+use crate::life::{Ledger, Phase};
 use crate::limits::{Isolation, Limits};
+use crate::line::{Content, Line};
 use crate::matrix::Matrix;
+use crate::meter::Meter;
 use crate::pack::{Digest, Pack};
 use crate::pool::Pool;
 use crate::router::{self, Ask, Decision};
 use crate::stats::Counters;
+use crate::trust::Statement;
 
 /// Memory of an instance until its pack says how long records are.
 const LOAD_MEMORY: usize = 64 << 20;
@@ -30,15 +35,30 @@ const KEEP_MEMORY: usize = 8 << 20;
 /// A loaded (guest, pack) pair. Pin it with an `Arc` for as long as a request lasts, so that the request sees one
 /// truth from its first byte to its last.
 pub struct Generation {
-    id: u64,
     manifest: Manifest,
     carry_member: Option<CarryMember>,
     matrix: Matrix,
     pack: Pack,
-    guest: Arc<Compiled>,
     settings: Arc<Settings>,
     memory: usize,
     pool: Pool,
+    made_of: MadeOf,
+    meter: Meter,
+    /// Whether the time to drain is over: nothing is kept warm any more.
+    closed: AtomicBool,
+    /// When its guest failed lately.
+    failures: Mutex<VecDeque<Instant>>,
+}
+
+/// What a generation is built from beside its pack, and where it belongs.
+pub(crate) struct MadeOf {
+    pub(crate) id: u64,
+    pub(crate) compiled: Arc<Compiled>,
+    /// The guest's own bytes where it isn't the standard one.
+    pub(crate) guest: Option<Guest>,
+    pub(crate) statement: Statement,
+    /// Where it is reported that its guest keeps failing.
+    pub(crate) line: Weak<Line>,
 }
 
 /// The member of a record that holds its inline carry.
@@ -55,12 +75,13 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 impl Generation {
     /// Its number, unique in the process and growing.
     pub fn id(&self) -> u64 {
-        self.id
+        self.made_of.id
     }
 
     /// What the pack is about.
@@ -80,7 +101,37 @@ impl Generation {
 
     /// The digest of the guest that it was loaded into.
     pub fn guest(&self) -> Digest {
-        self.guest.digest
+        self.made_of.compiled.digest
+    }
+
+    /// The guest's own bytes, where it isn't the standard one.
+    pub fn guest_shipped(&self) -> Option<&Guest> {
+        self.made_of.guest.as_ref()
+    }
+
+    /// What the signer of its pack says of it.
+    pub fn statement(&self) -> Statement {
+        self.made_of.statement
+    }
+
+    /// When it is to be alarmed that it still serves.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.made_of.statement.expires
+    }
+
+    /// What it has done for traffic.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        (self.guest(), self.pack.digest())
+    }
+
+    /// Keeps nothing warm any more: who still holds it gets a new instance for each call.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.pool.clear();
     }
 
     /// The version of this id.
@@ -199,15 +250,17 @@ impl Generation {
     }
 
     /// Builds a generation aside.
-    pub(crate) fn build(guest: Arc<Compiled>, pack: &Pack, settings: Arc<Settings>) -> Result<Generation, LoadError> {
-        static IDS: AtomicU64 = AtomicU64::new(1);
-        let Settings { limits, counters, .. } = &*settings;
+    pub(crate) fn build(made_of: MadeOf, pack: &Pack, settings: Arc<Settings>) -> Result<Generation, LoadError> {
+        let Settings { limits, counters, ledger, .. } = &*settings;
+        let MadeOf { id, compiled: guest, .. } = &made_of;
         let failed = |failure| LoadError::Guest(GuestError::Failed(failure));
 
         let (mut instance, answer) =
-            fresh(&guest, pack, limits.memory.unwrap_or(LOAD_MEMORY), &settings).map_err(failed)?;
+            fresh(guest, pack, limits.memory.unwrap_or(LOAD_MEMORY), &settings).map_err(failed)?;
         let manifest = answer.map_err(|problems| refused(pack, problems))?;
         sound(&manifest).map_err(failed)?;
+        ledger.pack(*id, &manifest.name, manifest.revision);
+        ledger.enter(*id, Phase::Loaded);
         let memory = limits.memory.unwrap_or_else(|| enough_for(manifest.policy.max_bytes));
         instance.allow_memory(memory);
 
@@ -215,6 +268,7 @@ impl Generation {
         if !failures.is_empty() {
             return Err(LoadError::Examples { name: pack.name().to_owned(), failures });
         }
+        ledger.enter(*id, Phase::Tested);
         let matrix = Matrix::judged(manifest.versions.clone(), |held, server| {
             instance.call(limits.cpu_load, counters, |guest, store| guest.judge(store, held, server)).map_err(failed)
         })?;
@@ -223,20 +277,32 @@ impl Generation {
         if let (Ok(mut checkout), Isolation::Warm) = (pool.check_out(), settings.isolation) {
             checkout.instance(|| Ok::<_, GuestFailure>(instance)).map_err(failed)?;
         }
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
         settings.counters.generations_alive.add(1);
+        let meter = Meter::new(manifest.versions.len());
         let carry_member = (manifest.policy.carry == CarryPlace::Inline).then(|| CarryMember::of(pack));
-        Ok(Generation { id, manifest, carry_member, matrix, pack: pack.clone(), guest, memory, pool, settings })
+        Ok(Generation {
+            manifest,
+            carry_member,
+            matrix,
+            pack: pack.clone(),
+            settings,
+            memory,
+            pool,
+            made_of,
+            meter,
+            closed: AtomicBool::new(false),
+            failures: Mutex::default(),
+        })
     }
 
     pub(crate) fn compiled(&self) -> Arc<Compiled> {
-        self.guest.clone()
+        self.made_of.compiled.clone()
     }
 
     fn call<T>(
         &self,
         bytes: usize,
-        export: impl FnOnce(&Guest, &mut wasmtime::Store<State>) -> Answer<T>,
+        export: impl FnOnce(&bindings::Guest, &mut wasmtime::Store<State>) -> Answer<T>,
         sound: impl FnOnce(&T) -> bool,
     ) -> Result<T, CallError> {
         let limits = &self.settings.limits;
@@ -249,12 +315,13 @@ impl Generation {
     fn within<T>(
         &self,
         budget: Duration,
-        export: impl FnOnce(&Guest, &mut wasmtime::Store<State>) -> Answer<T>,
+        export: impl FnOnce(&bindings::Guest, &mut wasmtime::Store<State>) -> Answer<T>,
         sound: impl FnOnce(&T) -> bool,
     ) -> Result<T, CallError> {
         let Settings { isolation, counters, .. } = &*self.settings;
         let fail = |failure: GuestFailure| {
             counters.failed(&failure);
+            self.failed(&failure);
             CallError::Guest(failure)
         };
         let mut checkout = self.pool.check_out().map_err(fail)?;
@@ -277,14 +344,46 @@ impl Generation {
                 counters.instances_recycled.add(1);
                 checkout.discard();
             }
+            (Ok(_), Isolation::Warm) if self.closed.load(Ordering::Relaxed) => checkout.discard(),
             (Ok(_), Isolation::Warm) => {}
         }
+        drop(checkout);
         Ok(answer.map_err(fail)??)
+    }
+
+    /// Notes a failure of the guest; too many of them in too short a time put this generation aside.
+    #[cold]
+    fn failed(&self, failure: &GuestFailure) {
+        let Limits { failures: most, failures_within: within, .. } = self.settings.limits;
+        match failure {
+            GuestFailure::Trap(_) | GuestFailure::CpuBudget { .. } | GuestFailure::Memory { .. } => {}
+            GuestFailure::WrongAnswer(_) => {}
+            // The machine's fault, or the load's.
+            GuestFailure::PoolExhausted { .. } | GuestFailure::NoInstance(_) => return,
+        }
+        let now = Instant::now();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push_back(now);
+        while failures.front().is_some_and(|first| now.duration_since(*first) > within) {
+            failures.pop_front();
+        }
+        if most == 0 || failures.len() < most {
+            return;
+        }
+        failures.clear();
+        drop(failures);
+        if let Some(line) = self.made_of.line.upgrade() {
+            let kind = failure.as_str();
+            line.quarantine(
+                self.id(),
+                &format!("its guest failed {most} times within {} s, last with {kind}", within.as_secs()),
+            );
+        }
     }
 
     /// One more warm instance.
     fn instance(&self) -> Result<Instance, GuestFailure> {
-        let (instance, answer) = fresh(&self.guest, &self.pack, self.memory, &self.settings)?;
+        let (instance, answer) = fresh(&self.made_of.compiled, &self.pack, self.memory, &self.settings)?;
         match answer {
             Ok(manifest) if manifest == self.manifest => Ok(instance),
             Ok(_) | Err(_) => Err(GuestFailure::WrongAnswer("it loads the same pack differently than before".into())),
@@ -319,13 +418,14 @@ impl CarryMember {
 impl Drop for Generation {
     fn drop(&mut self) {
         self.settings.counters.generations_alive.sub(1);
+        self.settings.ledger.enter(self.id(), Phase::Freed);
     }
 }
 
 impl std::fmt::Debug for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Manifest { name, revision, .. } = &self.manifest;
-        f.debug_struct("Generation").field("id", &self.id).field("pack", name).field("revision", revision).finish()
+        f.debug_struct("Generation").field("id", &self.id()).field("pack", name).field("revision", revision).finish()
     }
 }
 

@@ -52,11 +52,18 @@ mod instance;
 mod pool;
 
 mod generation;
+mod guest;
+mod life;
 mod limits;
+mod line;
 mod matrix;
+mod meter;
+mod moment;
 mod offload;
+mod recent;
 mod runtime;
 mod stats;
+mod trust;
 
 mod directory;
 mod fleet;
@@ -64,6 +71,9 @@ mod maglev;
 mod router;
 mod store;
 mod tables;
+
+mod last_good;
+mod supply;
 
 mod member;
 mod seal;
@@ -85,16 +95,21 @@ pub use directory::{Directory, DirectoryLimits, Entry, OtherShape};
 pub use error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Place, Problem};
 pub use fleet::{Fleet, FleetError, Server};
 pub use generation::{CarryMember, Generation};
+pub use guest::Guest;
+pub use life::{Life, Phase};
 pub use limits::{FailurePolicy, Isolation, Limits, Mode, OnFailure};
+pub use line::Status;
 pub use matrix::Matrix;
 pub use member::NotJson;
 pub use offload::{INLINE_MAX_BYTES, Offload};
 pub use pack::{Digest, Pack};
+pub use recent::Sampling;
 pub use router::{Ask, Decision, Held, Load, Reason, RoutePolicy, Selection, Tier, route};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use seal::{Crossing, Seal, SealError};
 pub use stats::Stats;
 pub use store::{CasOutcome, MemoryStore, Store, StoreError, Stored, Tag};
+pub use trust::{Statement, Trust, TrustError};
 
 /// The README's Rust block runs as a test.
 #[cfg(doctest)]

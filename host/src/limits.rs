@@ -19,11 +19,18 @@ pub struct Limits {
     pub wait: Duration,
     /// The length of a guest's artefact, in bytes.
     pub artefact: usize,
+    /// How long compiling a guest may take until it is given up. It runs on threads of its own.
+    pub compile: Duration,
+    /// So many failures of a guest within `failures_within` put its generation aside; 0 never does. Faults of records
+    /// don't count: they are answers.
+    pub failures: usize,
+    /// See `failures`.
+    pub failures_within: Duration,
 }
 
 impl Default for Limits {
     /// 10 ms and 200 µs per KiB: far more than a translation takes, since a budget is there to stop what would never
-    /// end. 64 instances, 4 MiB of artefact.
+    /// end. 64 instances, 4 MiB of artefact that compile within 10 s, 20 failures within a minute.
     fn default() -> Limits {
         Limits {
             cpu_base: Duration::from_millis(10),
@@ -33,6 +40,9 @@ impl Default for Limits {
             instances: 64,
             wait: Duration::from_secs(1),
             artefact: 4 << 20,
+            compile: Duration::from_secs(10),
+            failures: 20,
+            failures_within: Duration::from_secs(60),
         }
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{LoadError, Place};
 use crate::source::{self, Places};
+use crate::trust::LONGEST_SIGNATURE;
 
 /// A rule pack as written: JSON for the guest, places for people. Whether its rules are right only a guest can tell,
 /// when it is swapped in. Cheap to clone.
@@ -27,6 +28,7 @@ use crate::source::{self, Places};
 #[derive(Clone)]
 pub struct Pack {
     inner: Arc<Inner>,
+    signature: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -53,6 +55,16 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
+
+    /// The digest that is written like this, 64 hexadecimal digits.
+    pub(crate) fn read(text: &str) -> Option<Digest> {
+        let mut digest = [0; 32];
+        let sound = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        sound.then_some(Digest(digest))
+    }
 }
 
 impl fmt::Display for Digest {
@@ -68,7 +80,8 @@ impl fmt::Debug for Digest {
 }
 
 impl Pack {
-    /// The pack in this file: JSON if its name ends in `.json`, else TOML.
+    /// The pack in this file: JSON if its name ends in `.json`, else TOML. With its signature, if a `.minisig` file lies
+    /// beside it.
     ///
     /// # Errors
     /// If the file can't be read, or is no UTF-8 or no TOML or JSON.
@@ -79,9 +92,18 @@ impl Pack {
             .map_err(|error| LoadError::Unreadable { name: name.clone(), reason: error.to_string() })?;
         let text = String::from_utf8(bytes)
             .map_err(|error| LoadError::Problems { name: name.clone(), problems: vec![source::no_utf8(&error)] })?;
-        match path.extension().is_some_and(|ext| ext == "json") {
-            true => Pack::from_json(&name, &text),
-            false => Pack::from_toml(&name, &text),
+        let pack = Pack::from_text(&name, &text)?;
+        Ok(pack.signed(signature_beside(path)))
+    }
+
+    /// The pack in this text: JSON if its name ends in `.json`, else TOML.
+    ///
+    /// # Errors
+    /// If the text is no TOML or JSON.
+    pub fn from_text(name: &str, text: &str) -> Result<Pack, LoadError> {
+        match Path::new(name).extension().is_some_and(|ext| ext == "json") {
+            true => Pack::from_json(name, text),
+            false => Pack::from_toml(name, text),
         }
     }
 
@@ -101,6 +123,22 @@ impl Pack {
     /// If the text is no JSON.
     pub fn from_json(name: &str, text: &str) -> Result<Pack, LoadError> {
         Pack::read(name, text, Form::Json, source::json)
+    }
+
+    /// The pack with the text of its `.minisig` file.
+    #[must_use]
+    pub fn signed(self, signature: Option<String>) -> Pack {
+        Pack { signature: signature.map(Into::into), ..self }
+    }
+
+    /// The text of its signature.
+    pub fn signature(&self) -> Option<&str> {
+        self.signature.as_deref()
+    }
+
+    /// The text as its author wrote it, which is what a signature is of.
+    pub fn text(&self) -> &str {
+        &self.inner.text
     }
 
     /// The file's name, or what the caller called it: what stands before its problems.
@@ -137,8 +175,17 @@ impl Pack {
         let json = to_json(text).map_err(|problems| LoadError::Problems { name: name.to_owned(), problems })?;
         let digest = Digest::of(json.as_bytes());
         let (name, text, places) = (name.to_owned(), text.to_owned(), OnceLock::new());
-        Ok(Pack { inner: Arc::new(Inner { name, text, form, json, digest, places }) })
+        Ok(Pack { inner: Arc::new(Inner { name, text, form, json, digest, places }), signature: None })
     }
+}
+
+/// What the `.minisig` file beside this one says, if there is one of a signature's length.
+pub(crate) fn signature_beside(path: &Path) -> Option<String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".minisig");
+    let found = std::fs::metadata(&name).ok().filter(|found| found.is_file())?;
+    let sane = usize::try_from(found.len()).is_ok_and(|length| length <= LONGEST_SIGNATURE);
+    sane.then(|| std::fs::read_to_string(&name).ok()).flatten()
 }
 
 impl fmt::Debug for Pack {

@@ -76,6 +76,11 @@ impl Pool {
         }
     }
 
+    /// Frees the instances that are not at work.
+    pub(crate) fn clear(&self) {
+        (0..self.slots.len()).filter_map(|at| self.try_slot(at)).for_each(|mut slot| *slot = None);
+    }
+
     /// How many instances there are, at work or not.
     pub(crate) fn instances(&self) -> usize {
         let taken = |at: &usize| self.try_slot(*at).is_none_or(|slot| slot.is_some());

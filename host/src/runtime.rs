@@ -1,18 +1,25 @@
 //! The runtime: the active generation, its replacement while traffic flows, and the calls by version id.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 
 use crate::contract::{Change, Normalized, Translation, Verdict, Version};
-use crate::engine::{self, Compiled};
+use crate::engine;
 use crate::error::{CallError, LoadError};
 use crate::fleet::Fleet;
-use crate::generation::{Generation, Settings};
+use crate::generation::{Generation, MadeOf, Settings};
+use crate::guest::Guest;
+use crate::life::{Ledger, Phase};
 use crate::limits::{FailurePolicy, Isolation, Limits};
+use crate::line::{Content, Line, Revisions, Status};
+use crate::moment;
 use crate::pack::Pack;
+use crate::recent::{Recent, Sampling};
 use crate::router::{self, Ask, Decision};
 use crate::stats::{Counters, Stats};
+use crate::trust::{Signed, Statement, Trust, TrustError};
 
 /// What a gateway holds: the active generation and the means to replace it. Cheap to clone.
 #[derive(Clone)]
@@ -21,17 +28,13 @@ pub struct Runtime {
 }
 
 struct Inner {
-    active: ArcSwapOption<Generation>,
-    /// Held while somebody swaps: swaps are one after the other, calls never wait for one.
-    line: Mutex<Line>,
+    line: Arc<Line>,
+    /// Held while somebody builds: builds are one after the other, calls and promotions never wait for one.
+    building: Mutex<()>,
     settings: Arc<Settings>,
     failure: FailurePolicy,
-}
-
-/// What the next swap starts from.
-struct Line {
-    guest: Arc<Compiled>,
-    previous: Option<Arc<Generation>>,
+    trust: Trust,
+    recent: Recent,
 }
 
 /// How a runtime is made.
@@ -40,19 +43,14 @@ pub struct RuntimeBuilder {
     limits: Limits,
     isolation: Isolation,
     failure: FailurePolicy,
-    guest: Option<Vec<u8>>,
+    guest: Option<Guest>,
     pack: Option<Pack>,
+    trust: Trust,
+    sampling: Sampling,
 }
 
 /// Instances that a swap makes ahead at most: some hundred microseconds each, and a swap is active within 50 ms.
 const WARM_AHEAD: usize = 32;
-
-/// Whether a pack must be newer than the active one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Revisions {
-    Grow,
-    Any,
-}
 
 impl Runtime {
     /// A runtime with this pack, the standard guest and default limits.
@@ -106,7 +104,7 @@ impl Runtime {
 
     /// The active generation; pin it for the length of a request.
     pub fn generation(&self) -> Option<Arc<Generation>> {
-        self.inner.active.load_full()
+        self.inner.line.active()
     }
 
     /// Loads a pack aside, runs its examples, and publishes it: later calls see it, running ones finish on theirs.
@@ -147,6 +145,40 @@ impl Runtime {
         self.replace(None, pack, Revisions::Grow)
     }
 
+    /// Loads a pack aside as `swap` does, and keeps it ready instead of publishing it: `promote` does that.
+    ///
+    /// # Errors
+    /// As `swap`.
+    pub fn stage(&self, guest: Option<&Guest>, pack: &Pack) -> Result<Arc<Generation>, LoadError> {
+        let build = self.inner.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.built(guest, pack, Revisions::Grow)?;
+        drop(build);
+        match next {
+            Built::There(generation) => Ok(generation),
+            Built::New(next) => self.admitted(next, |line, next| line.stage(next, Revisions::Grow)),
+        }
+    }
+
+    /// Publishes what is staged.
+    ///
+    /// # Errors
+    /// If nothing is staged, or what is active has overtaken it.
+    pub fn promote(&self) -> Result<Arc<Generation>, LoadError> {
+        let next = self.inner.line.staged().ok_or(LoadError::NoStaged)?;
+        next.warm_up(self.generation().map_or(0, |active| active.instances()).min(WARM_AHEAD));
+        self.inner.line.activate(next, Revisions::Grow)
+    }
+
+    /// What is staged.
+    pub fn staged(&self) -> Option<Arc<Generation>> {
+        self.inner.line.staged()
+    }
+
+    /// Puts what is staged aside for this reason, and takes the same content from no source again. Returns its number.
+    pub fn discard(&self, reason: &str) -> Option<u64> {
+        self.inner.line.discard(reason)
+    }
+
     /// `swap` that takes an older revision too.
     ///
     /// # Errors
@@ -159,13 +191,20 @@ impl Runtime {
     ///
     /// # Errors
     /// As `swap`, and if the guest can't be used.
-    pub fn swap_guest(&self, wasm: &[u8], pack: &Pack) -> Result<Arc<Generation>, LoadError> {
-        let guest =
-            engine::compile(wasm, self.inner.settings.limits.artefact).map_err(|error| self.refuse(error.into()))?;
-        self.replace(Some(guest), pack, Revisions::Grow)
+    pub fn swap_guest(&self, guest: impl Into<Guest>, pack: &Pack) -> Result<Arc<Generation>, LoadError> {
+        self.replace(Some(&guest.into()), pack, Revisions::Grow)
     }
 
-    /// Publishes the previous generation again, its instances still warm; a second roll-back undoes the first.
+    /// Replaces guest and pack together, whatever the revision and whatever was put aside before.
+    ///
+    /// # Errors
+    /// As `swap_guest`, but for the revision.
+    pub fn swap_guest_forced(&self, guest: impl Into<Guest>, pack: &Pack) -> Result<Arc<Generation>, LoadError> {
+        self.replace(Some(&guest.into()), pack, Revisions::Any)
+    }
+
+    /// Publishes the previous generation again, its instances still warm; a second roll-back undoes the first. What it
+    /// goes back from isn't taken from `swap` again; `swap_forced` takes it.
     ///
     /// ```
     /// # let pack = unskew::Pack::from_toml("sessions.toml", r#"
@@ -192,17 +231,50 @@ impl Runtime {
     /// # Errors
     /// If there is none.
     pub fn rollback(&self) -> Result<Arc<Generation>, LoadError> {
-        let mut line = self.line();
-        let back = line.previous.take().ok_or(LoadError::NoPrevious)?;
-        line.guest = back.compiled();
-        line.previous = self.inner.active.swap(Some(back.clone()));
-        self.inner.settings.counters.rollbacks.add(1);
-        Ok(back)
+        self.roll_back_for("rolled back by hand")
+    }
+
+    /// `rollback` for a reason that status tells.
+    ///
+    /// # Errors
+    /// If there is nothing to go back to.
+    pub fn roll_back_for(&self, reason: &str) -> Result<Arc<Generation>, LoadError> {
+        self.inner.line.roll_back(reason)
+    }
+
+    /// Where the generations stand, and what became of those that were offered.
+    pub fn status(&self) -> Status {
+        self.inner.line.status()
+    }
+
+    /// Ends what has been draining for so long: instances of generations that are no longer kept are freed, though
+    /// somebody still holds them. Call it now and then.
+    pub fn tend(&self, drain: Duration) {
+        self.inner.line.tend(drain);
+    }
+
+    /// Shows a record that goes by, for new generations to be tried on; kept only where the builder said how many.
+    pub fn sample(&self, record: &Bytes) {
+        self.inner.recent.offer(record);
+    }
+
+    /// All generations that somebody holds, the active one first.
+    pub(crate) fn alive(&self) -> Vec<Arc<Generation>> {
+        self.inner.line.alive()
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.inner.line
     }
 
     /// Counters since the runtime was made.
     pub fn stats(&self) -> Stats {
         self.inner.settings.counters.read()
+    }
+
+    /// Whether signatures are asked for.
+    pub fn asks_for_signatures(&self) -> bool {
+        self.inner.trust.asks()
     }
 
     /// What happens to requests when something fails.
@@ -395,42 +467,111 @@ impl Runtime {
         self.generation().ok_or(CallError::NoPack)
     }
 
-    fn replace(
-        &self,
-        guest: Option<Arc<Compiled>>,
-        pack: &Pack,
-        revisions: Revisions,
-    ) -> Result<Arc<Generation>, LoadError> {
-        let mut line = self.line();
-        let guest = guest.unwrap_or_else(|| line.guest.clone());
-        let active = self.inner.active.load_full();
-        if let Some(active) = &active
-            && (active.guest(), active.pack().digest()) == (guest.digest, pack.digest())
-        {
-            return Ok(active.clone());
+    fn replace(&self, guest: Option<&Guest>, pack: &Pack, revisions: Revisions) -> Result<Arc<Generation>, LoadError> {
+        let _build = self.inner.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = &self.inner.line;
+        let next = match self.built(guest, pack, revisions)? {
+            Built::There(active) if line.active().is_some_and(|now| now.id() == active.id()) => return Ok(active),
+            Built::There(staged) => staged,
+            Built::New(next) => next,
+        };
+        next.warm_up(line.active().map_or(0, |active| active.instances()).min(WARM_AHEAD));
+        self.admitted(next, |line, next| line.activate(next, revisions))
+    }
+
+    /// Loads a pack aside, or finds it among what is loaded. Without a guest it goes into the one that serves.
+    fn built(&self, guest: Option<&Guest>, pack: &Pack, revisions: Revisions) -> Result<Built, LoadError> {
+        let line = &self.inner.line;
+        let digest = guest.map_or_else(|| line.guest().digest, Guest::digest);
+        if let Some(there) = line.same((digest, pack.digest())) {
+            return Ok(Built::There(there));
         }
-        let built = Generation::build(guest.clone(), pack, self.inner.settings.clone());
-        let next = built.and_then(|next| match (&active, revisions) {
-            (Some(active), Revisions::Grow) => grown(active, next),
-            (Some(_), Revisions::Any) | (None, _) => Ok(next),
+        let id = line.ledger.open(pack.name(), pack.digest());
+        let built = self.trusted(id, guest, pack, (digest, revisions)).and_then(|made_of| {
+            let next = Generation::build(made_of, pack, self.inner.settings.clone())?;
+            self.tried(next)
         });
-        let next = Arc::new(next.map_err(|error| self.refuse(error))?);
-        next.warm_up(active.map_or(0, |active| active.instances()).min(WARM_AHEAD));
-        line.guest = guest;
-        line.previous = self.inner.active.swap(Some(next.clone()));
-        self.inner.settings.counters.swaps.add(1);
+        built.map(|next| Built::New(Arc::new(next))).map_err(|error| self.refuse(id, error))
+    }
+
+    /// Everything that is asked of bytes before they run: nobody has put them aside, the right people have signed them.
+    fn trusted(
+        &self,
+        id: u64,
+        guest: Option<&Guest>,
+        pack: &Pack,
+        (digest, revisions): (crate::pack::Digest, Revisions),
+    ) -> Result<MadeOf, LoadError> {
+        let Inner { line, settings, trust, .. } = &*self.inner;
+        let content: Content = (digest, pack.digest());
+        let name = pack.name().to_owned();
+        if let (Some(reason), Revisions::Grow) = (line.barred(content), revisions) {
+            return Err(LoadError::Barred { name, reason });
+        }
+        let untrusted = |name: &str| {
+            let name = name.to_owned();
+            move |reason| LoadError::Untrusted { name, reason }
+        };
+        let about = about(pack);
+        let statement = trust
+            .verify(Signed::Pack(&about), pack.text().as_bytes(), pack.signature())
+            .map_err(untrusted(pack.name()))?;
+        let foreign = guest.filter(|_| digest != engine::standard_digest());
+        if let Some(guest) = foreign {
+            trust.verify(Signed::Guest, guest.wasm(), guest.signature()).map_err(untrusted(guest.name()))?;
+        }
+        fresh(&statement, line.active().is_some()).map_err(untrusted(pack.name()))?;
+        line.ledger.enter(id, Phase::Verified);
+        let compiled = match (foreign, guest) {
+            (Some(guest), _) => engine::compile(guest.wasm(), &settings.limits)?,
+            (None, Some(_)) => engine::standard_guest()?,
+            (None, None) => line.guest(),
+        };
+        line.ledger.guest(id, compiled.digest);
+        line.ledger.enter(id, Phase::Compiled);
+        // Who gives no guest keeps the one that serves, and with it what a restart will need of it.
+        let guest = match guest {
+            Some(_) => foreign.cloned(),
+            None => line.active().and_then(|active| active.guest_shipped().cloned()),
+        };
+        Ok(MadeOf { id, compiled, guest, statement, line: Arc::downgrade(line) })
+    }
+
+    /// The last look at a generation: recent records, if any are kept.
+    fn tried(&self, next: Generation) -> Result<Generation, LoadError> {
+        let (tried, wrong) = self.inner.recent.trial(&next, self.generation().as_deref());
+        if !wrong.is_empty() {
+            return Err(LoadError::Sample { name: next.pack().name().to_owned(), wrong: wrong.into_iter().collect() });
+        }
+        if tried > 0 {
+            let said = format!("on {tried} recent records");
+            self.inner.line.ledger.enter_for(next.id(), Phase::Sampled, said);
+        }
         Ok(next)
     }
 
-    fn refuse(&self, error: LoadError) -> LoadError {
-        self.inner.settings.counters.refused.add(1);
-        error
+    fn admitted(
+        &self,
+        next: Arc<Generation>,
+        admit: impl FnOnce(&Line, Arc<Generation>) -> Result<Arc<Generation>, LoadError>,
+    ) -> Result<Arc<Generation>, LoadError> {
+        let id = next.id();
+        admit(&self.inner.line, next).map_err(|error| self.refuse(id, error))
     }
 
-    /// A swap that panicked left the line as it was: it is written after everything that can fail.
-    fn line(&self) -> std::sync::MutexGuard<'_, Line> {
-        self.inner.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refuse(&self, id: u64, error: LoadError) -> LoadError {
+        self.inner.settings.counters.refused.add(1);
+        self.inner.line.ledger.enter_for(id, Phase::Refused, error.to_string());
+        error
     }
+}
+
+/// What came of loading a pack aside.
+enum Built {
+    /// It is active or staged already.
+    There(Arc<Generation>),
+    /// It is ready.
+    New(Arc<Generation>),
 }
 
 impl RuntimeBuilder {
@@ -442,8 +583,20 @@ impl RuntimeBuilder {
 
     /// Another guest than the standard one: any component that exports the contract and imports nothing.
     #[must_use]
-    pub fn guest(self, wasm: impl Into<Vec<u8>>) -> RuntimeBuilder {
-        RuntimeBuilder { guest: Some(wasm.into()), ..self }
+    pub fn guest(self, guest: impl Into<Guest>) -> RuntimeBuilder {
+        RuntimeBuilder { guest: Some(guest.into()), ..self }
+    }
+
+    /// Whose packs and guests are taken; without it everybody's.
+    #[must_use]
+    pub fn trust(self, trust: Trust) -> RuntimeBuilder {
+        RuntimeBuilder { trust, ..self }
+    }
+
+    /// How many recent records new generations are tried on; see `Runtime::sample`.
+    #[must_use]
+    pub fn sampling(self, sampling: Sampling) -> RuntimeBuilder {
+        RuntimeBuilder { sampling, ..self }
     }
 
     /// Whether instances are used again.
@@ -469,32 +622,44 @@ impl RuntimeBuilder {
     /// # Errors
     /// If the guest or the pack can't be used.
     pub fn build(self) -> Result<Runtime, LoadError> {
-        let guest = match &self.guest {
-            Some(wasm) => engine::compile(wasm, self.limits.artefact)?,
+        let compiled = match &self.guest {
+            Some(guest) => {
+                let verified = self.trust.verify(Signed::Guest, guest.wasm(), guest.signature());
+                verified.map_err(|reason| LoadError::Untrusted { name: guest.name().to_owned(), reason })?;
+                engine::compile(guest.wasm(), &self.limits)?
+            }
             None => engine::standard_guest()?,
         };
-        let settings =
-            Settings { limits: self.limits, isolation: self.isolation, counters: Arc::new(Counters::default()) };
+        let (counters, ledger) = (Arc::new(Counters::default()), Arc::new(Ledger::default()));
+        let line = Arc::new(Line::new(compiled, ledger.clone(), counters.clone()));
+        let settings = Arc::new(Settings { limits: self.limits, isolation: self.isolation, counters, ledger });
         let inner = Inner {
-            active: ArcSwapOption::empty(),
-            line: Mutex::new(Line { guest, previous: None }),
-            settings: Arc::new(settings),
+            line,
+            building: Mutex::new(()),
+            settings,
             failure: self.failure,
+            trust: self.trust,
+            recent: Recent::new(self.sampling),
         };
         let runtime = Runtime { inner: Arc::new(inner) };
         if let Some(pack) = &self.pack {
-            runtime.swap(pack)?;
+            runtime.replace(self.guest.as_ref(), pack, Revisions::Grow)?;
         }
         Ok(runtime)
     }
 }
 
-/// The same pack must grow; a pack of another name is another line of revisions.
-fn grown(active: &Generation, next: Generation) -> Result<Generation, LoadError> {
-    let (was, is) = (active.manifest(), next.manifest());
-    match was.name == is.name && is.revision <= was.revision {
-        true => Err(LoadError::Revision { name: is.name.clone(), active: was.revision, offered: is.revision }),
-        false => Ok(next),
+/// The name that a pack gives itself, which its signer may be bound to; the guest refuses one that has two.
+fn about(pack: &Pack) -> String {
+    let json = serde_json::from_slice::<serde_json::Value>(pack.json()).unwrap_or_default();
+    json["name"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What has expired is no news; where nothing else serves it is better than nothing.
+fn fresh(statement: &Statement, something_serves: bool) -> Result<(), TrustError> {
+    match statement.expires.filter(|when| something_serves && *when <= SystemTime::now()) {
+        Some(when) => Err(TrustError::Expired(moment::written(when))),
+        None => Ok(()),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Stats {
     pub refused: u64,
     /// Roll-backs.
     pub rollbacks: u64,
+    /// Generations put aside because their guest kept failing.
+    pub quarantines: u64,
     /// Instances made.
     pub instances_made: u64,
     /// Instances dropped after an error from the guest.
@@ -42,6 +44,7 @@ pub(crate) struct Counters {
     pub(crate) swaps: Counter,
     pub(crate) refused: Counter,
     pub(crate) rollbacks: Counter,
+    pub(crate) quarantines: Counter,
     pub(crate) instances_made: Counter,
     pub(crate) instances_dropped: Counter,
     pub(crate) instances_recycled: Counter,
@@ -90,6 +93,7 @@ impl Counters {
             swaps: self.swaps.read(),
             refused: self.refused.read(),
             rollbacks: self.rollbacks.read(),
+            quarantines: self.quarantines.read(),
             instances_made: self.instances_made.read(),
             instances_dropped: self.instances_dropped.read(),
             instances_recycled: self.instances_recycled.read(),

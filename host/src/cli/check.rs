@@ -1,6 +1,6 @@
 //! `unskew check`: what is wrong with a pack, what it can do, whether its laws hold, and what a revision changes.
 
-mod against;
+pub(super) mod against;
 mod object;
 mod print;
 mod records;

@@ -126,6 +126,11 @@ pub(super) fn unusable(error: &LoadError) -> Failed {
         | LoadError::Problems { .. }
         | LoadError::Examples { .. }
         | LoadError::Revision { .. }
+        | LoadError::Leap { .. }
+        | LoadError::Untrusted { .. }
+        | LoadError::Barred { .. }
+        | LoadError::Sample { .. }
+        | LoadError::NoStaged
         | LoadError::NoPrevious => Failed::Input(error.to_string()),
         LoadError::Guest(_) => Failed::Machine(error.to_string()),
     }

@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 use unskew::config::Config;
 use unskew::gateway::{self, StartError};
-use unskew::{LoadError, Runtime};
+use unskew::{Guest, LoadError, Pack, Runtime};
 
 use super::output::{self, Output};
 use super::{Failed, Found, input};
@@ -51,7 +51,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.pack = self.pack.or(config.pack);
         if self.check {
-            let rules = config.pack.as_deref().map(input::runtime).transpose()?;
+            let rules = rules(&config)?;
             let problems = misfits(&config, rules.as_ref());
             if !problems.is_empty() {
                 let lines: Vec<String> =
@@ -69,6 +69,17 @@ impl Serve {
     }
 }
 
+/// The configuration's pack in its guest, by its keys; none where it comes from a source, which isn't asked here.
+fn rules(config: &Config) -> Result<Option<Runtime>, Failed> {
+    let runtime = gateway::runtime(config).map_err(|error| stopped(&error))?;
+    let Some(pack) = &config.pack else { return Ok(None) };
+    let loaded = Pack::from_file(pack).and_then(|pack| match &config.guest.file {
+        Some(file) => runtime.swap_guest(Guest::from_file(file)?, &pack),
+        None => runtime.swap(&pack),
+    });
+    loaded.map(|_| Some(runtime)).map_err(|error| input::unusable(&error))
+}
+
 /// What is right in configuration and pack each by itself, and can't work together.
 fn misfits(config: &Config, rules: Option<&Runtime>) -> Vec<String> {
     let mut problems = Vec::new();
@@ -76,7 +87,10 @@ fn misfits(config: &Config, rules: Option<&Runtime>) -> Vec<String> {
         problems.push(format!("listen: expected an address like \"127.0.0.1:8080\", found {:?}", config.listen));
     }
     let record = &config.record;
-    if rules.is_none() && (record.body.is_some() || record.header.is_some() || record.store.is_some()) {
+    if rules.is_none()
+        && config.source.is_none()
+        && (record.body.is_some() || record.header.is_some() || record.store.is_some())
+    {
         problems.push("record: there is no pack, so no record is ever translated: say pack = \"…\"".to_string());
     }
     if record.store.is_some() && config.store.is_none() {
@@ -120,6 +134,9 @@ fn stopped(error: &StartError) -> Failed {
         | StartError::Config(_)
         | StartError::Fleet(_)
         | StartError::Seal(_)
+        | StartError::Secret(_)
+        | StartError::State { .. }
+        | StartError::Untrusting
         | StartError::NoStore => Failed::Input(error.to_string()),
     }
 }

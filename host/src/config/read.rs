@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, IdEntry, Rule, SelectionKey, schema};
+use super::{Config, IdEntry, KeyEntry, Rule, SelectionKey, schema};
 use crate::error::{Place, Problem};
 use crate::gateway::pattern::Pattern;
 use crate::gateway::pointer::Pointer;
+use crate::supply::Address;
 
 /// A configuration that can't be used, with all its problems.
 #[derive(Debug, Clone)]
@@ -65,16 +66,26 @@ pub(super) fn from_file(path: &Path) -> Result<Config, ConfigError> {
         problems: vec![Problem { place: None, pointer: String::new(), message: format!("can't be read: {error}") }],
     })?;
     let mut config = from_toml(&name, &text)?;
-    config.source = Some(path.to_path_buf());
-    if let (Some(pack), Some(folder)) = (&config.pack, path.parent()) {
-        config.pack = Some(folder.join(pack));
-    }
-    if let (Some(seal), Some(folder)) = (&mut config.seal, path.parent()) {
-        for file in seal.keys.iter_mut().filter_map(|key| key.file.as_mut()) {
+    config.file = Some(path.to_path_buf());
+    if let Some(folder) = path.parent() {
+        for file in files(&mut config) {
             *file = folder.join(&*file);
         }
     }
     Ok(config)
+}
+
+/// Every file that a configuration names.
+fn files(config: &mut Config) -> impl Iterator<Item = &mut PathBuf> {
+    let (http, etcd) =
+        config.source.as_mut().map_or((None, None), |source| (source.http.as_mut(), source.etcd.as_mut()));
+    let keys = config.seal.iter_mut().flat_map(|seal| seal.keys.iter_mut());
+    let keys = keys.chain(config.admin.iter_mut().map(|admin| &mut admin.token));
+    let keys = keys.chain(http.and_then(|http| http.token.as_mut()));
+    let keys = keys.chain(etcd.and_then(|etcd| etcd.password.as_mut()));
+    let trusted = config.trust.keys.iter_mut().filter_map(|key| key.file.as_mut());
+    let own = [&mut config.pack, &mut config.state, &mut config.guest.file].into_iter().filter_map(Option::as_mut);
+    own.chain(keys.filter_map(|key| key.file.as_mut())).chain(trusted)
 }
 
 pub(super) fn from_toml(name: &str, text: &str) -> Result<Config, ConfigError> {
@@ -145,6 +156,7 @@ impl Check {
         }
         self.record(config);
         self.seal(config);
+        self.rules(config);
         self.numbers(config);
         let policy = &config.policy;
         if !(0.0..=1.0).contains(&policy.spill) {
@@ -279,6 +291,76 @@ impl Check {
             if key.file.is_some() == key.env.is_some() {
                 self.say(format!("/seal/keys/{index}"), "say file or env: a key is read from one place");
             }
+        }
+    }
+
+    /// Where rules and guests come from, whose they must be, and who administers.
+    fn rules(&mut self, config: &Config) {
+        if let Some(source) = &config.source {
+            if config.pack.is_some() {
+                self.say("/source".to_string(), "say pack or source: a gateway has one pack");
+            }
+            if source.http.is_some() == source.etcd.is_some() {
+                self.say("/source".to_string(), "say exactly one of source.http and source.etcd");
+            }
+            if let Some(http) = &source.http {
+                self.source("/source/http/url", &http.url);
+                http.guest.iter().for_each(|guest| self.source("/source/http/guest", guest));
+                http.token.iter().for_each(|key| self.key("/source/http/token", key));
+                if http.poll_ms == 0 || http.poll_ms > LONGEST_MS {
+                    self.say("/source/http/poll_ms".to_string(), "expected 1 ms to a year");
+                }
+                if http.wait_s > 3600 {
+                    self.say(
+                        "/source/http/wait_s".to_string(),
+                        "at most 3600 s: nothing keeps a connection for longer",
+                    );
+                }
+            }
+            if let Some(etcd) = &source.etcd {
+                if etcd.endpoints.is_empty() {
+                    self.say("/source/etcd/endpoints".to_string(), "name at least one member, http://host:2379");
+                }
+                etcd.endpoints.iter().for_each(|endpoint| self.source("/source/etcd/endpoints", endpoint));
+                if etcd.key.is_empty() {
+                    self.say("/source/etcd/key".to_string(), "the key that holds the pack has a name");
+                }
+                if etcd.user.is_some() != etcd.password.is_some() {
+                    self.say("/source/etcd".to_string(), "say both user and password, or neither");
+                }
+                etcd.password.iter().for_each(|key| self.key("/source/etcd/password", key));
+            }
+        }
+        for (index, key) in config.trust.keys.iter().enumerate() {
+            let at = format!("/trust/keys/{index}");
+            if key.key.is_some() == key.file.is_some() {
+                self.say(at.clone(), "say key or file: a key is read from one place");
+            }
+            if key.packs.as_ref().is_some_and(Vec::is_empty) {
+                self.say(format!("{at}/packs"), "a key for no pack signs nothing: leave packs out, or name some");
+            }
+            if let Some(Err(message)) = key.key.as_ref().map(|key| crate::Trust::default().key(key, None)) {
+                self.say(format!("{at}/key"), message);
+            }
+        }
+        if let Some(admin) = &config.admin {
+            self.address("/admin/listen", &admin.listen);
+            self.key("/admin/token", &admin.token);
+        }
+        if config.guest.instances == 0 {
+            self.say("/guest/instances".to_string(), "without an instance nothing is translated");
+        }
+    }
+
+    fn source(&mut self, at: &str, address: &str) {
+        if let Err(message) = Address::read(address) {
+            self.say(at.to_string(), message);
+        }
+    }
+
+    fn key(&mut self, at: &str, key: &KeyEntry) {
+        if key.file.is_some() == key.env.is_some() {
+            self.say(at.to_string(), "say file or env: a secret is read from one place");
         }
     }
 

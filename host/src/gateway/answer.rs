@@ -130,6 +130,9 @@ impl State {
             Tier::Lossy => self.counters.lossy.one(),
             Tier::Unknown => self.counters.unknown.one(),
         }
+        if let Some(generation) = &ctx.generation {
+            generation.meter().routed(placed.tier.as_str());
+        }
         tracing::debug!(
             target: "unskew::decision",
             session = ctx.session.as_deref().unwrap_or_default(),

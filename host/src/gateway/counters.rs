@@ -10,6 +10,13 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
+        impl Counts {
+            /// Every counter with its name and what it counts.
+            pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc,)+).trim_ascii(), self.$name),)+].into_iter()
+            }
+        }
+
         /// The counters themselves.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {

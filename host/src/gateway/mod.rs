@@ -5,6 +5,7 @@
 //! the record made readable for it), `proxy` (Pingora's phases) and `answer`; `held` keeps an answer back whose record
 //! is translated for clients.
 
+mod admin;
 mod answer;
 mod border;
 mod codec;
@@ -13,6 +14,7 @@ mod failure;
 mod front;
 mod health;
 mod held;
+mod intake;
 mod keys;
 mod listen;
 mod place;
@@ -28,20 +30,25 @@ pub(crate) mod pattern;
 pub(crate) mod pointer;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 pub use counters::Counts;
 
-use crate::config::{Config, ConfigError, ServerEntry};
+use crate::config::{Config, ConfigError, GuestEntry, IsolationKey, RolloutEntry, ServerEntry};
 use crate::error::LoadError;
 use crate::fleet::FleetError;
 use crate::generation::Generation;
-use crate::limits::{Mode, OnFailure};
+use crate::last_good::LastGood;
+use crate::limits::{Isolation, Limits, Mode, OnFailure};
+use crate::recent::Sampling;
 use crate::runtime::Runtime;
 use crate::store::{MemoryStore, Store};
+use crate::supply::{self, Address};
+use admin::Admin;
+use intake::Intake;
 use state::State;
 
 /// A gateway that runs. Dropping it stops it at once; `stop` lets requests finish.
@@ -49,6 +56,7 @@ pub struct Gateway {
     state: Arc<State>,
     address: SocketAddr,
     store_address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
     stopping: watch::Sender<bool>,
     finished: watch::Receiver<bool>,
     threads: Threads,
@@ -84,6 +92,20 @@ pub enum StartError {
     /// A key of `[seal]` can't be used.
     #[error("seal.keys: {0}")]
     Seal(String),
+    /// A key, a token or a password of the configuration can't be read.
+    #[error("{0}")]
+    Secret(String),
+    /// The folder for the last good pack can't be used.
+    #[error("state: {folder}: {reason}: name a folder that this program may write, or leave it out")]
+    State {
+        /// The folder.
+        folder: String,
+        /// The system's word.
+        reason: std::io::Error,
+    },
+    /// The configuration asks for signatures, and the runtime that was handed in doesn't.
+    #[error("trust.keys: the runtime was built without them: build it with `gateway::runtime(&config)`")]
+    Untrusting,
     /// The operating system gave no thread.
     #[error("no threads: {0}")]
     Threads(std::io::Error),
@@ -102,9 +124,28 @@ impl Gateway {
         let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
         let seal = keys::read(&config)?;
         let (store, front) = open_store(&config, store)?;
+        if !config.trust.keys.is_empty() && !runtime.asks_for_signatures() {
+            return Err(StartError::Untrusting);
+        }
+        let last_good = config.state.as_deref().map(|folder| {
+            LastGood::open(folder).map_err(|reason| StartError::State { folder: folder.display().to_string(), reason })
+        });
+        let intake = Intake::new(last_good.transpose()?);
+        intake.found(runtime.generation().as_deref());
+        let supply = Supply::of(&config)?;
+        let admin = Admin::open(&config)?;
+        let admin_address = admin.as_ref().map(|admin| admin.address);
         let (threads, spawner) = Threads::start(config.threads).map_err(StartError::Threads)?;
-        let state = Arc::new(State::new(config, runtime, store, seal)?);
-        first_pack(&state)?;
+        let state = Arc::new(State::new(config, runtime, store, seal, intake)?);
+        let handed_in = state.runtime.generation();
+        if handed_in.is_none() {
+            state.restore();
+        }
+        let first = supply.map(|supply| supply.start(&state, &spawner));
+        match handed_in.and_then(|active| state.objection(active.manifest().policy.carry)) {
+            Some(message) => return Err(intake::objected("pack", message).into()),
+            None => first_pack(&state, first)?,
+        }
         let (stopping, stop) = watch::channel(false);
         let (done, finished) = watch::channel(false);
         let entered = spawner.enter();
@@ -114,6 +155,10 @@ impl Gateway {
         };
         spawner.spawn(health::watch(state.clone()));
         spawner.spawn(reload::watch(state.clone()));
+        spawner.spawn(state.clone().supervise());
+        if let Some(admin) = admin {
+            admin.start(state.clone(), stop.clone())?;
+        }
         let accepting = listen::Accepting::new(state.clone(), listener, stop)
             .map_err(|reason| not_listening(&address.to_string(), reason))?;
         spawner.spawn(async move {
@@ -122,7 +167,7 @@ impl Gateway {
         });
         tracing::info!(%address, "gateway listens");
         drop(entered);
-        Ok(Gateway { state, address, store_address, stopping, finished, threads })
+        Ok(Gateway { state, address, store_address, admin_address, stopping, finished, threads })
     }
 
     /// Where it listens.
@@ -133,6 +178,11 @@ impl Gateway {
     /// Where the store's HTTP front listens, if there is one.
     pub fn store_address(&self) -> Option<SocketAddr> {
         self.store_address
+    }
+
+    /// Where the admin API listens, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
     }
 
     /// What it has counted so far.
@@ -221,22 +271,109 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     let entered = waiting.enter();
     let signals = listen::Signals::take().map_err(StartError::Threads)?;
     drop(entered);
-    let gateway = Gateway::start(config, Runtime::builder().build()?, None)?;
+    let runtime = runtime(&config)?;
+    let gateway = Gateway::start(config, runtime, None)?;
     waiting.block_on(listen::until_signalled(gateway, signals));
     Ok(())
 }
 
-/// The first pack: it must load, unless the policy lets requests pass without one.
-fn first_pack(state: &Arc<State>) -> Result<(), StartError> {
-    if let Some(generation) = state.runtime.generation() {
-        return match state.objection(generation.manifest().policy.carry) {
-            Some(message) => Err(reload::objected("pack", message).into()),
-            None => Ok(()),
-        };
+/// The runtime that a configuration asks for: its keys, its guest's limits, its sampling. It has no pack yet.
+///
+/// # Errors
+/// If a key can't be read, or the sandbox can't be set up.
+pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
+    let GuestEntry { cpu_us, cpu_us_per_kib, load_ms, compile_ms, memory_bytes, .. } = config.guest;
+    let limits = Limits {
+        cpu_base: Duration::from_micros(cpu_us),
+        cpu_per_kib: Duration::from_micros(cpu_us_per_kib),
+        cpu_load: Duration::from_millis(load_ms),
+        memory: (memory_bytes > 0).then_some(memory_bytes),
+        instances: config.guest.instances,
+        artefact: config.guest.max_bytes,
+        compile: Duration::from_millis(compile_ms),
+        failures: config.guest.quarantine_after,
+        ..Limits::default()
+    };
+    let isolation = match config.guest.isolation {
+        IsolationKey::Warm => Isolation::Warm,
+        IsolationKey::Fresh => Isolation::Fresh,
+    };
+    let RolloutEntry { sample_records, sample_bytes, sample_one_of, .. } = config.rollout;
+    let sampling =
+        Sampling { records: sample_records, bytes: sample_bytes, one_of: sample_one_of, ..Sampling::default() };
+    let builder = Runtime::builder().limits(limits).isolation(isolation).sampling(sampling);
+    Ok(builder.trust(keys::trust(config)?).build()?)
+}
+
+/// The first pack: it must load, unless the policy lets requests pass without one. A last good one is waited with.
+fn first_pack(state: &Arc<State>, supplied: Option<mpsc::Receiver<String>>) -> Result<(), StartError> {
+    if state.runtime.generation().is_some() {
+        return Ok(()); // handed in, or the last good one; what the file holds beside is seen by its watch
     }
-    match (reload::reload(state), state.failure.load) {
+    let loaded = match (supplied, &state.config.source) {
+        (Some(first), Some(source)) => {
+            let said = first.recv_timeout(Duration::from_millis(source.start_ms));
+            let reason = said.unwrap_or_else(|_| format!("it delivers nothing within {} ms", source.start_ms));
+            let name = "source".to_owned();
+            state.runtime.generation().map(Some).ok_or(LoadError::Unreadable { name, reason })
+        }
+        (Some(_) | None, _) => reload::reload(state),
+    };
+    match (loaded, state.failure.load) {
         (Err(error), OnFailure::Closed) => Err(error.into()),
         (Ok(_), _) | (Err(_), OnFailure::Open) => Ok(()),
+    }
+}
+
+/// Where the pack comes from when it is no file, ready to run.
+enum Supply {
+    Http(supply::Http),
+    Etcd(supply::Etcd),
+}
+
+impl Supply {
+    fn of(config: &Config) -> Result<Option<Supply>, StartError> {
+        let Some(source) = &config.source else { return Ok(None) };
+        let address = |text: &str| Address::read(text).map_err(StartError::Secret);
+        if let Some(http) = &source.http {
+            let token = http.token.as_ref().map(|entry| {
+                let token = keys::text("source.http.token", entry)?;
+                let refused = |_| StartError::Secret("source.http.token: it is no text for a header".to_owned());
+                http::HeaderValue::try_from(format!("Bearer {token}")).map_err(refused)
+            });
+            return Ok(Some(Supply::Http(supply::Http {
+                pack: address(&http.url)?,
+                guest: http.guest.as_deref().map(address).transpose()?,
+                signed: !config.trust.keys.is_empty(),
+                poll: Duration::from_millis(http.poll_ms),
+                wait: Duration::from_secs(http.wait_s),
+                max_bytes: http.max_bytes,
+                token: token.transpose()?,
+            })));
+        }
+        let Some(etcd) = &source.etcd else { return Ok(None) };
+        let user = match (&etcd.user, &etcd.password) {
+            (Some(user), Some(password)) => Some((user.clone(), keys::text("source.etcd.password", password)?)),
+            (Some(_) | None, _) => None,
+        };
+        Ok(Some(Supply::Etcd(supply::Etcd {
+            endpoints: etcd.endpoints.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+            key: etcd.key.clone(),
+            user,
+            max_bytes: etcd.max_bytes,
+        })))
+    }
+
+    /// Runs it on the gateway's threads; the receiver hears when its first delivery is dealt with.
+    fn start(self, state: &Arc<State>, spawner: &tokio::runtime::Handle) -> mpsc::Receiver<String> {
+        let (to, from) = tokio::sync::mpsc::channel(1);
+        let (done, first) = mpsc::channel();
+        spawner.spawn(state.clone().take_in(from, done));
+        match self {
+            Supply::Http(http) => spawner.spawn(http.run(to)),
+            Supply::Etcd(etcd) => spawner.spawn(etcd.run(to)),
+        };
+        first
     }
 }
 

@@ -28,7 +28,7 @@ impl State {
         let ruled = ctx.rule.is_some();
         let placed = match (ctx.mode, ctx.generation.clone()) {
             (Mode::Enforce, Some(generation)) if ruled => self.place_by_rules(ctx, &members, &fleet, &generation).await,
-            (Mode::Enforce, None) if ruled && self.config.pack.is_some() && self.failure.load == OnFailure::Closed => {
+            (Mode::Enforce, None) if ruled && self.config.has_rules() && self.failure.load == OnFailure::Closed => {
                 Err(Refusal::new(
                     Refused::NoRules,
                     "no rule pack could be loaded, and policy.on_load_failure is \"closed\"",

@@ -1,6 +1,6 @@
-//! Swaps the configuration's pack when its file changes; a bad one is refused and the old one serves on.
+//! Watches the files of pack and guest, and offers what is in them whenever that changes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use super::Gateway;
+use super::intake::Intent;
 use super::state::State;
 use crate::config::Config;
-use crate::contract::CarryPlace;
-use crate::error::{LoadError, Problem};
+use crate::error::LoadError;
 use crate::generation::Generation;
-use crate::limits::OnFailure;
+use crate::guest::Guest;
 use crate::pack::Pack;
 
 /// Editors and deploy tools write a file in several steps; this long after the last one it is read.
@@ -29,40 +29,26 @@ const TELLS_CLOSING: bool = cfg!(target_os = "linux");
 
 const IRREGULAR: &str = "it is no regular file: write the pack beside it and rename it over";
 
-/// Loads the configuration's pack, logs what came of it, and counts it. None where no pack is configured.
+/// Reads the configuration's pack, and its guest, and offers them. None where no pack is configured.
 pub(crate) fn reload(state: &State) -> Result<Option<Arc<Generation>>, LoadError> {
     let Some(path) = &state.config.pack else { return Ok(None) };
-    let old = state.runtime.generation();
-    let before = old.as_ref().map(|generation| generation.id());
-    match swap(state, path) {
-        Ok(generation) if Some(generation.id()) == before => Ok(Some(generation)),
-        Ok(generation) => {
-            state.prepare();
-            state.counters.swaps.one();
-            let manifest = generation.manifest();
-            tracing::info!(pack = %manifest.name, pack.revision = manifest.revision, "pack is active");
-            warn_of_strangers(state, &generation);
-            warn_of_other_shapes(old.as_deref(), &generation);
-            Ok(Some(generation))
-        }
-        Err(error) => {
-            state.counters.bad_packs.one();
-            for problem in error.to_string().lines() {
-                match (before, state.failure.load) {
-                    (Some(_), _) => tracing::error!(problem, "pack is refused, the old one serves on"),
-                    (None, OnFailure::Open) => tracing::error!(problem, "pack is refused, requests pass untranslated"),
-                    (None, OnFailure::Closed) => tracing::debug!(problem, "pack is refused"), // who starts it is told
-                }
-            }
-            Err(error)
-        }
-    }
+    let read = || {
+        regular(path)?;
+        let guest = state.config.guest.file.as_ref().map(|file| regular(file).and_then(|()| Guest::from_file(file)));
+        Ok((Pack::from_file(path)?, guest.transpose()?))
+    };
+    let outcome = match read() {
+        Ok((pack, guest)) => state.offer(guest.as_ref(), &pack, Intent::Supplied),
+        Err(error) => Err(state.refuse(error)),
+    };
+    state.intake.note_source(outcome.as_ref().err().map(ToString::to_string).as_ref());
+    outcome.map(Some)
 }
 
 /// Reads the configuration's file again and takes what can change while it runs: the mode and the servers.
 pub(crate) fn reread(gateway: &Gateway) {
     let old = &gateway.state.config;
-    let Some(path) = &old.source else { return };
+    let Some(path) = &old.file else { return };
     let new = match Config::from_file(path) {
         Ok(new) => new,
         Err(error) => {
@@ -76,13 +62,14 @@ pub(crate) fn reread(gateway: &Gateway) {
     if let Err(error) = gateway.set_servers(&new.servers) {
         tracing::error!(%error, "servers are refused, the old ones hold");
     } else if let Some(generation) = gateway.state.runtime.generation() {
-        warn_of_strangers(&gateway.state, &generation);
+        gateway.state.warn_of_strangers(&generation);
     }
     let rest = Config {
         mode: old.mode,
         servers: old.servers.clone(),
         listen: old.listen.clone(),
         pack: old.pack.clone(),
+        file: old.file.clone(),
         ..new
     };
     if rest != *old {
@@ -100,28 +87,34 @@ pub(crate) async fn watch(state: Arc<State>) {
         None => return,
     };
     let changes = Arc::new(Changes::default());
-    let (seen, name) = (changes.clone(), path.file_name().map(ToOwned::to_owned));
+    let files = Files::of(&state.config, &path);
+    let (seen, ours) = (changes.clone(), files.clone());
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
         Ok(event) => {
-            let ours = event.paths.iter().any(|path| path.file_name() == name.as_deref());
+            let ours = event.paths.iter().any(|path| ours.has(path));
             seen.note(event.kind, ours);
         }
         Err(_) => seen.woken.notify_one(),
     });
-    let watching = watcher.and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+    let others = state.config.guest.file.as_ref().and_then(|file| file.parent()).filter(|other| *other != folder);
+    let watching = watcher.and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        others.map_or(Ok(()), |other| watcher.watch(other, RecursiveMode::NonRecursive))?;
+        Ok(watcher)
+    });
     let _watcher = match watching {
         Ok(watcher) => watcher,
         Err(error) => {
             return tracing::error!(%error, folder = %folder.display(), "pack can't be watched: use SIGHUP");
         }
     };
-    let mut last = read_settled(&path).await.ok();
+    let mut last = files.read_settled().await.ok();
     // What changed between the first load and the watcher's start is seen here.
     changes.woken.notify_one();
     let (mut first, mut is_there) = (true, true);
     loop {
         changes.quiet().await;
-        let now = match read_settled(&path).await {
+        let now = match files.read_settled().await {
             Ok(now) => now,
             Err(reason) => {
                 if std::mem::replace(&mut is_there, false) {
@@ -137,6 +130,43 @@ pub(crate) async fn watch(state: Arc<State>) {
         (first, last) = (false, Some(now));
         let state = state.clone();
         let _ = tokio::task::spawn_blocking(move || reload(&state)).await; // logs what it finds
+    }
+}
+
+/// The files that make up an offer: pack and guest, each with its signature.
+#[derive(Clone)]
+struct Files {
+    needed: Vec<PathBuf>,
+    signatures: Vec<PathBuf>,
+}
+
+impl Files {
+    fn of(config: &Config, pack: &Path) -> Files {
+        let needed: Vec<PathBuf> = [Some(pack.to_owned()), config.guest.file.clone()].into_iter().flatten().collect();
+        let signature = |path: &PathBuf| {
+            let mut name = path.clone().into_os_string();
+            name.push(".minisig");
+            PathBuf::from(name)
+        };
+        Files { signatures: needed.iter().map(signature).collect(), needed }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.needed.iter().chain(&self.signatures).any(|ours| ours.file_name() == path.file_name())
+    }
+
+    /// What lies in them, once none of them changes for a moment. A signature may be missing.
+    async fn read_settled(&self) -> std::io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for path in &self.needed {
+            all.extend(read_settled(path).await?);
+            all.push(0);
+        }
+        for path in &self.signatures {
+            all.extend(read_settled(path).await.unwrap_or_default());
+            all.push(0);
+        }
+        Ok(all)
     }
 }
 
@@ -199,41 +229,10 @@ async fn read_settled(path: &Path) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Says which servers write a version that the active pack doesn't have: nothing is translated for them or from them.
-fn warn_of_strangers(state: &State, generation: &Generation) {
-    let members = state.members();
-    for server in members.fleet.servers() {
-        if !server.version.is_empty() && generation.version(&server.version).is_none() {
-            tracing::warn!(server = %server.name, version = %server.version, "the active pack doesn't have this server's version: nothing is translated for it");
-        }
+/// What is no regular file is never opened: a pipe would wait for its writer for ever.
+fn regular(path: &Path) -> Result<(), LoadError> {
+    match std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        true => Err(LoadError::Unreadable { name: path.display().to_string(), reason: IRREGULAR.to_string() }),
+        false => Ok(()),
     }
-}
-
-/// Says which versions have another shape than the pack before meant by the same id.
-fn warn_of_other_shapes(old: Option<&Generation>, new: &Generation) {
-    let Some(old) = old else { return };
-    for info in &new.manifest().versions {
-        if old.manifest().shape(&info.id).is_some_and(|shape| shape != info.digest) {
-            tracing::warn!(version = %info.id, "version has another shape than in the pack before: the directory isn't believed where it speaks of that one");
-        }
-    }
-}
-
-/// The refusal of a pack that does not fit the gateway's carrier.
-pub(crate) fn objected(name: &str, message: String) -> LoadError {
-    let problem = Problem { place: None, pointer: "/policy/carry".to_string(), message };
-    LoadError::Problems { name: name.to_string(), problems: vec![problem] }
-}
-
-fn swap(state: &State, path: &Path) -> Result<Arc<Generation>, LoadError> {
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(LoadError::Unreadable { name: path.display().to_string(), reason: IRREGULAR.to_string() });
-    }
-    let pack = Pack::from_file(path)?;
-    let inline =
-        serde_json::from_slice::<serde_json::Value>(pack.json()).is_ok_and(|json| json["policy"]["carry"] == "inline");
-    if let Some(message) = inline.then(|| state.objection(CarryPlace::Inline)).flatten() {
-        return Err(objected(pack.name(), message));
-    }
-    state.runtime.swap(&pack)
 }

@@ -1,5 +1,6 @@
 //! What all requests of one gateway share: rules, fleet, store, directory, mode and counters.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use http::HeaderName;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::counters::Counters;
+use super::intake::Intake;
 use super::pointer::Pointer;
 use super::session::Rules;
 use crate::config::{Config, Encoding, FailureKey, ModeKey, SelectionKey, ServerEntry};
@@ -35,9 +37,11 @@ pub(crate) struct State {
     pub(crate) counters: Counters,
     pub(crate) offload: Offload,
     pub(crate) failure: FailurePolicy,
+    pub(crate) intake: Intake,
     /// What inline carries are sealed with for clients.
     pub(crate) seal: Option<Seal>,
     members: ArcSwap<Members>,
+    servers: std::sync::Mutex<Servers>,
     mode: AtomicU8,
     stopping: AtomicBool,
     keys: AtomicU64,
@@ -66,6 +70,41 @@ impl Carrier {
     }
 }
 
+/// The servers as they were configured last, and which of them are drained by hand.
+struct Servers {
+    entries: Vec<ServerEntry>,
+    drained: BTreeSet<String>,
+}
+
+impl Servers {
+    /// What the fleet is made of: drained servers weigh nothing.
+    fn effective(&self) -> Vec<ServerEntry> {
+        let mut entries = self.entries.clone();
+        for entry in entries.iter_mut().filter(|entry| self.drained.contains(entry.called())) {
+            entry.weight = 0;
+        }
+        entries
+    }
+}
+
+/// What a server is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// It takes sessions by its weight.
+    AsConfigured,
+    /// It takes none.
+    None,
+}
+
+/// What came of draining a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Draining {
+    Done,
+    NoSuchServer,
+    /// No other server takes sessions.
+    LastOne,
+}
+
 /// A snapshot of the servers with the requests that are on their way to each.
 pub(crate) struct Members {
     pub(crate) fleet: Fleet,
@@ -80,6 +119,7 @@ impl State {
         runtime: Runtime,
         store: Option<Arc<dyn Store>>,
         seal: Option<Seal>,
+        intake: Intake,
     ) -> Result<State, FleetError> {
         let carrier = carrier(&config);
         let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
@@ -101,7 +141,9 @@ impl State {
             offload: Offload::new(lanes),
             failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },
             seal,
+            intake,
             members: ArcSwap::from_pointee(Members::new(fleet)),
+            servers: std::sync::Mutex::new(Servers { entries: config.servers.clone(), drained: BTreeSet::new() }),
             mode: AtomicU8::new(config.mode as u8),
             stopping: AtomicBool::new(false),
             keys: AtomicU64::new(0),
@@ -147,9 +189,44 @@ impl State {
         self.members.load_full()
     }
 
-    /// Replaces the servers. Those that stay, by name and address, keep their health.
+    /// Replaces the servers. Those that stay, by name and address, keep their health, and drained ones stay drained.
     pub(crate) fn set_servers(&self, entries: &[ServerEntry]) -> Result<(), FleetError> {
-        let fleet = Fleet::new(servers(entries, &self.config), policy(&self.config, &self.carrier))?;
+        let mut held = self.held_servers();
+        let next = Servers { entries: entries.to_vec(), drained: held.drained.clone() };
+        self.publish_servers(&next)?;
+        *held = next;
+        Ok(())
+    }
+
+    /// Drains a server, so that it gets no sessions, or lets it take them again.
+    pub(crate) fn drain(&self, name: &str, service: Service) -> Draining {
+        let mut held = self.held_servers();
+        let mut next = Servers { entries: held.entries.clone(), drained: held.drained.clone() };
+        if !next.entries.iter().any(|entry| entry.called() == name) {
+            return Draining::NoSuchServer;
+        }
+        match service {
+            Service::None => next.drained.insert(name.to_owned()),
+            Service::AsConfigured => next.drained.remove(name),
+        };
+        if next.effective().iter().all(|entry| entry.weight == 0) || self.publish_servers(&next).is_err() {
+            return Draining::LastOne;
+        }
+        *held = next;
+        Draining::Done
+    }
+
+    /// The names of drained servers.
+    pub(crate) fn drained(&self) -> BTreeSet<String> {
+        self.held_servers().drained.clone()
+    }
+
+    fn held_servers(&self) -> std::sync::MutexGuard<'_, Servers> {
+        self.servers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn publish_servers(&self, next: &Servers) -> Result<(), FleetError> {
+        let fleet = Fleet::new(servers(&next.effective(), &self.config), policy(&self.config, &self.carrier))?;
         self.publish(|old| {
             let health = |index: usize| {
                 let server = &fleet.servers()[index];
@@ -292,7 +369,7 @@ fn policy(config: &Config, carrier: &Carrier) -> RoutePolicy {
 fn servers(entries: &[ServerEntry], config: &Config) -> Vec<Server> {
     let capacity = (config.policy.server_limit > 0).then_some(config.policy.server_limit);
     let server = |entry: &ServerEntry| Server {
-        name: if entry.name.is_empty() { entry.address.clone() } else { entry.name.clone() },
+        name: entry.called().to_owned(),
         address: entry.address.clone(),
         version: entry.version.clone(),
         reads: entry.reads.clone(),

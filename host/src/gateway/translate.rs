@@ -2,6 +2,7 @@
 //! what comes out counted.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -36,6 +37,7 @@ impl State {
         let detected = self.offload.run(record.len(), move || pinned.detect(&bytes)).await;
         match detected {
             Ok(detection) => {
+                self.runtime.sample(record);
                 let id = generation.manifest().id(detection.version);
                 // What a carry holds is tied to ops and not to shapes: it stays, whatever the version's id has come to mean.
                 let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
@@ -63,10 +65,12 @@ impl State {
         owner: Owner,
     ) -> Result<Option<Translation>, Refusal> {
         let (pinned, bytes, kept) = (generation.clone(), record.clone(), carry.clone());
-        let call = move || pinned.translate(&bytes, &kept, from, to);
-        match self.offload.run(record.len() + carry.len(), call).await {
+        let call = move || timed(|| pinned.translate(&bytes, &kept, from, to));
+        let (translated, took) = self.offload.run(record.len() + carry.len(), call).await;
+        match translated {
             Ok(translation) => {
                 self.keepable(ctx, &translation, owner)?;
+                generation.meter().translated((from, to), translation.counts, took);
                 self.tally(ctx, translation.counts, (from, to));
                 Ok(Some(translation))
             }
@@ -84,8 +88,9 @@ impl State {
         owner: Owner,
     ) -> Result<Option<Translation>, Refusal> {
         let (pinned, bytes, kept, to) = (generation.clone(), record.clone(), carry.clone(), target.version());
-        let call = move || pinned.normalize(&bytes, &kept, to);
-        let Normalized { found, changed } = match self.offload.run(record.len() + carry.len(), call).await {
+        let call = move || timed(|| pinned.normalize(&bytes, &kept, to));
+        let (normalized, took) = self.offload.run(record.len() + carry.len(), call).await;
+        let Normalized { found, changed } = match normalized {
             Ok(normalized) => normalized,
             Err(error) => return self.settle(generation, &error, owner).map(|()| None),
         };
@@ -100,6 +105,7 @@ impl State {
             return Err(Refusal::new(Refused::NoServer, detail));
         }
         self.keepable(ctx, &translation, owner)?;
+        generation.meter().translated((found, to), translation.counts, took);
         self.tally(ctx, translation.counts, (found, to));
         Ok(Some(translation))
     }
@@ -138,6 +144,7 @@ impl State {
         if spared {
             return Ok(());
         }
+        generation.meter().failed(error.as_str());
         match error {
             CallError::Guest(_) => self.counters.guest_failures.one(),
             CallError::Fault(_) | CallError::NoPack | CallError::UnknownVersion(_) => self.counters.faults.one(),
@@ -179,6 +186,13 @@ impl State {
         ctx.counts.lost += counts.lost;
         ctx.translated = Some(pair);
     }
+}
+
+/// A call with the time that it took.
+fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    let answer = call();
+    (answer, began.elapsed())
 }
 
 /// Who is to read a normalised record.

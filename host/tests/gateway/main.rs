@@ -3,9 +3,11 @@
 
 mod support;
 
+mod admin;
 mod answers;
 mod bodies;
 mod config;
+mod crash;
 mod hardening;
 mod headers;
 mod modes;
@@ -14,4 +16,5 @@ mod reload;
 mod routing;
 mod seal;
 mod shapes;
+mod sources;
 mod store;

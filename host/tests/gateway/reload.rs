@@ -7,26 +7,26 @@ use unskew::gateway::Gateway;
 
 use crate::support::*;
 
-const TEXT: &str = "[[join]]\nmatch = \"POST /sessions/{id}/join\"\n[record.body]\nrequest = \"\"\n";
-const NEW: &str = "{\"session_id\":\"s\",\"bitrate\":3000,\"schema\":2}";
-const OLD: &str = "{\"sid\":\"s\",\"legacy\":\"\"}";
+pub(crate) const TEXT: &str = "[[join]]\nmatch = \"POST /sessions/{id}/join\"\n[record.body]\nrequest = \"\"\n";
+pub(crate) const NEW: &str = "{\"session_id\":\"s\",\"bitrate\":3000,\"schema\":2}";
+pub(crate) const OLD: &str = "{\"sid\":\"s\",\"legacy\":\"\"}";
 
 /// A folder of this test's own that goes with it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(crate) fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("unskew-gateway-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn pack(&self) -> PathBuf {
+    pub(crate) fn pack(&self) -> PathBuf {
         self.0.join("pack.toml")
     }
 
     /// As deploy tools do: written beside, then renamed over.
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         std::fs::write(self.0.join("beside"), text).unwrap();
         std::fs::rename(self.0.join("beside"), self.pack()).unwrap();
     }
@@ -38,7 +38,7 @@ impl Drop for Folder {
     }
 }
 
-fn revised(revision: u32, restore: &str) -> String {
+pub(crate) fn revised(revision: u32, restore: &str) -> String {
     PACK.replace("revision = 1", &format!("revision = {revision}"))
         .replace("restore = \"\"", &format!("restore = \"{restore}\""))
 }

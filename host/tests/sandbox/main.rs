@@ -5,6 +5,7 @@ mod budget;
 mod guest;
 mod hostile;
 mod isolation;
+mod quarantine;
 mod refused;
 
 use unskew::{Limits, Pack, Runtime};

@@ -10,7 +10,7 @@ use super::print::cut;
 const SHOWN: usize = 10;
 
 /// For people: a line for each change.
-pub(super) fn text(revisions: &Revisions) -> String {
+pub(in crate::cli) fn text(revisions: &Revisions) -> String {
     let (old, new) = revisions.revisions;
     let mut text = format!("\nagainst revision {old}, on {} records:\n", revisions.compared);
     let mut lines = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn text(revisions: &Revisions) -> String {
 }
 
 /// For programs.
-pub(super) fn object(revisions: &Revisions) -> Value {
+pub(in crate::cli) fn object(revisions: &Revisions) -> Value {
     let steps = revisions.steps.iter().map(|StepChange { from, to, removed, added, moved }| {
         json!({"from": from, "to": to, "removed": removed, "added": added, "moved": *moved == Moved::Yes})
     });

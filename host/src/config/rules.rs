@@ -1,0 +1,222 @@
+//! The configuration of rules and guests: where they come from, whose they must be, how they take over, who administers.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::KeyEntry;
+
+/// Where the pack comes from when it is no file: exactly one of these.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEntry {
+    /// An address that is asked again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSourceEntry>,
+    /// A key of etcd that is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdSourceEntry>,
+    /// How long the start waits for the first pack, in milliseconds, where no last good one is at hand.
+    #[serde(default = "SourceEntry::default_start_ms")]
+    pub start_ms: u64,
+}
+
+impl SourceEntry {
+    fn default_start_ms() -> u64 {
+        5000
+    }
+}
+
+/// A pack at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSourceEntry {
+    /// Where the pack is: `http://host:port/pack.toml`, JSON where the path ends in `.json`. Its signature is asked for
+    /// at the same address with `.minisig` behind it.
+    pub url: String,
+    /// Where a guest is that the pack runs in instead of the standard one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<String>,
+    /// Milliseconds between two questions; they name the `ETag`.
+    #[serde(default = "HttpSourceEntry::default_poll_ms")]
+    pub poll_ms: u64,
+    /// Seconds for which the server may hold its answer back until something changes (`Prefer: wait`); 0 asks for no
+    /// such thing.
+    #[serde(default)]
+    pub wait_s: u64,
+    /// The longest pack or guest.
+    #[serde(default = "default_source_bytes")]
+    pub max_bytes: usize,
+    /// A bearer token for the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<KeyEntry>,
+}
+
+impl HttpSourceEntry {
+    fn default_poll_ms() -> u64 {
+        10_000
+    }
+}
+
+/// A pack under a key of etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdSourceEntry {
+    /// Client addresses of the cluster's members, tried in turn: `http://10.0.0.1:2379`.
+    pub endpoints: Vec<String>,
+    /// The key that holds the pack; `KEY.minisig` holds its signature, `KEY.wasm` a guest, `KEY.wasm.minisig` its
+    /// signature. The pack is JSON where the key ends in `.json`.
+    pub key: String,
+    /// A user of etcd's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<KeyEntry>,
+    /// The longest pack or guest; etcd itself takes 1.5 MiB in a request.
+    #[serde(default = "default_source_bytes")]
+    pub max_bytes: usize,
+}
+
+fn default_source_bytes() -> usize {
+    4 << 20
+}
+
+/// Whose packs and guests are taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustEntry {
+    /// Public keys of `minisign`. With one or more, what they have not signed is refused.
+    pub keys: Vec<TrustKeyEntry>,
+}
+
+/// A public key: exactly one of `key` and `file`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrustKeyEntry {
+    /// The second line of the `.pub` file that `minisign -G` wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The `.pub` file, relative to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Names of the packs that it signs; without it any pack, and guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs: Option<Vec<String>>,
+}
+
+/// The guest and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuestEntry {
+    /// A component that the pack runs in instead of the standard guest, relative to this file; watched as the pack is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Whether instances are used again: `warm`, or `fresh` for guests that are not trusted to be pure.
+    pub isolation: IsolationKey,
+    /// CPU time of a call in microseconds, whatever its size.
+    pub cpu_us: u64,
+    /// CPU time of a call in microseconds for each KiB of record and carry, on top.
+    pub cpu_us_per_kib: u64,
+    /// CPU time of loading a pack and of its examples in milliseconds, each.
+    pub load_ms: u64,
+    /// Linear memory of an instance in bytes; 0 derives it from the pack's `max_bytes`.
+    pub memory_bytes: usize,
+    /// The most instances, which is also how many calls run at once.
+    pub instances: usize,
+    /// The longest artefact.
+    pub max_bytes: usize,
+    /// How long compiling it may take.
+    pub compile_ms: u64,
+    /// So many failures within a minute put a generation aside; 0 never does.
+    pub quarantine_after: usize,
+}
+
+impl Default for GuestEntry {
+    fn default() -> Self {
+        GuestEntry {
+            file: None,
+            isolation: IsolationKey::Warm,
+            cpu_us: 10_000,
+            cpu_us_per_kib: 200,
+            load_ms: 500,
+            memory_bytes: 0,
+            instances: 64,
+            max_bytes: 4 << 20,
+            compile_ms: 10_000,
+            quarantine_after: 20,
+        }
+    }
+}
+
+/// Whether instances are used again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IsolationKey {
+    /// An instance serves one call after the other.
+    #[default]
+    Warm,
+    /// Each call gets an instance of its own.
+    Fresh,
+}
+
+/// How a new generation takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolloutEntry {
+    /// What happens to a pack that a source delivers: `at-once` makes it active when it has passed its checks, `by-hand`
+    /// stages it until somebody promotes it.
+    pub promote: PromoteKey,
+    /// How many recent records a new generation is tried on before it serves, in memory alone; 0 keeps none.
+    pub sample_records: usize,
+    /// The most bytes of them.
+    pub sample_bytes: usize,
+    /// One of so many records that go by is kept.
+    pub sample_one_of: u64,
+    /// How long requests may run on a generation that was replaced, until its instances are freed, in milliseconds.
+    pub drain_ms: u64,
+}
+
+impl Default for RolloutEntry {
+    fn default() -> Self {
+        RolloutEntry {
+            promote: PromoteKey::AtOnce,
+            sample_records: 0,
+            sample_bytes: 1 << 20,
+            sample_one_of: 64,
+            drain_ms: 60_000,
+        }
+    }
+}
+
+/// What happens to a pack that has passed its checks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromoteKey {
+    /// It is active at once.
+    #[default]
+    AtOnce,
+    /// It waits for a person.
+    ByHand,
+}
+
+/// The admin API, on a listener of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminEntry {
+    /// Where it listens; on no other address than one of this machine unless you say so here.
+    #[serde(default = "AdminEntry::default_listen")]
+    pub listen: String,
+    /// The bearer token, at least 32 bytes.
+    pub token: KeyEntry,
+    /// The longest body.
+    #[serde(default = "default_source_bytes")]
+    pub max_bytes: usize,
+}
+
+impl AdminEntry {
+    fn default_listen() -> String {
+        "127.0.0.1:9180".to_string()
+    }
+}
