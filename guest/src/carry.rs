@@ -8,10 +8,11 @@ use serde::Deserialize;
 
 use crate::cursor::Cursor;
 use crate::json;
+use crate::tape::append;
 
 /// The format that is written and read.
 const FORMAT: u32 = 1;
-const FORMAT_TEXT: &str = "1";
+const FORMAT_TEXT: &[u8] = b"1";
 
 /// A carry that was read, and which of its entries have been used.
 #[derive(Default)]
@@ -32,7 +33,7 @@ pub(crate) struct Entry {
     pub(crate) op: u64,
     pub(crate) place: Vec<Bound>,
     pub(crate) kept: Kept,
-    text: String,
+    text: Vec<u8>,
 }
 
 /// What an entry remembers.
@@ -87,60 +88,33 @@ impl Kept {
 
 impl Entry {
     pub(crate) fn new(op: u64, place: Vec<Bound>, kept: Kept) -> Entry {
-        let mut text = String::with_capacity(
-            kept.texts().map(|text| text.len() + text.len() / 8).sum::<usize>() + 64 * (1 + place.len()),
-        );
-        text.push_str("{\"op\":\"");
-        push_hex(&mut text, op);
-        text.push('"');
-        if !place.is_empty() {
-            text.push_str(",\"in\":[");
-            for (index, bound) in place.iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                match bound {
-                    Bound::Member(key) => json::quote_into(&mut text, key),
-                    Bound::Key(key) => {
-                        text.push_str("{\"key\":");
-                        json::quote_into(&mut text, key);
-                        text.push('}');
-                    }
-                    Bound::Index(index, digest) => {
-                        text.push_str(&format!("[{index},\""));
-                        push_hex(&mut text, *digest);
-                        text.push_str("\"]");
-                    }
-                }
-            }
-            text.push(']');
-        }
+        let mut text = Vec::new();
+        push_entry(&mut text, op, &place);
         if let Some((was, put)) = &kept.value {
-            text.push_str(",\"text\":");
-            push_texts(&mut text, [was, put]);
+            push_value(&mut text, was.as_deref().map(str::as_bytes), put.as_deref().map(str::as_bytes));
         }
         if let Some(several) = &kept.several {
-            text.push_str(",\"texts\":{\"was\":");
+            text.extend_from_slice(b",\"texts\":{\"was\":");
             push_texts(&mut text, &several.was);
-            text.push_str(",\"put\":");
+            text.extend_from_slice(b",\"put\":");
             push_texts(&mut text, &several.put);
             if several.parents.iter().any(Option::is_some) {
-                text.push_str(",\"parents\":[");
+                text.extend_from_slice(b",\"parents\":[");
                 for (index, parents) in several.parents.iter().enumerate() {
-                    text.push_str(if index > 0 { "," } else { "" });
-                    text.push_str(&parents.map_or("null".to_owned(), |parents| parents.to_string()));
+                    text.extend_from_slice(if index > 0 { b"," } else { b"" });
+                    text.extend_from_slice(parents.map_or("null".to_owned(), |parents| parents.to_string()).as_bytes());
                 }
-                text.push(']');
+                text.push(b']');
             }
-            text.push('}');
+            text.push(b'}');
         }
         if let Some(done) = kept.done {
-            text.push_str(&format!(",\"done\":{done}"));
+            text.extend_from_slice(format!(",\"done\":{done}").as_bytes());
         }
         if let Some(parents) = kept.parents {
-            text.push_str(&format!(",\"parents\":{parents}"));
+            text.extend_from_slice(format!(",\"parents\":{parents}").as_bytes());
         }
-        text.push('}');
+        text.push(b'}');
         Entry { op, place, kept, text }
     }
 
@@ -247,30 +221,31 @@ impl Carry {
         if size == 0 {
             return Vec::new();
         }
-        let mut out = String::with_capacity(size + at.len() + 64);
+        let mut out = Vec::with_capacity(size + at.len() + 64);
         Carry::head(&mut out, at);
         for entry in self.unused().chain(fresh) {
-            out.push_str(&entry.text);
-            out.push(',');
+            out.extend_from_slice(&entry.text);
+            out.push(b',');
         }
         out.pop();
-        out.push_str("]}");
-        out.into_bytes()
+        out.extend_from_slice(b"]}");
+        out
     }
 
     /// The bytes of a carry without entries.
     pub(crate) fn overhead(at: &str) -> usize {
-        let mut out = String::new();
+        let mut out = Vec::new();
         Carry::head(&mut out, at);
         out.len() + 2
     }
 
-    fn head(out: &mut String, at: &str) {
-        out.push_str("{\"unskew\":");
-        out.push_str(FORMAT_TEXT);
-        out.push_str(",\"at\":");
-        json::quote_into(out, at);
-        out.push_str(",\"kept\":[");
+    /// Starts a carry that rests at a version.
+    pub(crate) fn head(out: &mut Vec<u8>, at: &str) {
+        append(out, b"{\"unskew\":");
+        append(out, FORMAT_TEXT);
+        append(out, b",\"at\":");
+        json::quote_into(out, at.as_bytes());
+        append(out, b",\"kept\":[");
     }
 
     fn unused(&self) -> impl Iterator<Item = &Entry> {
@@ -278,22 +253,70 @@ impl Carry {
     }
 }
 
-/// A list of JSON strings, `null` for what wasn't there.
-fn push_texts<'t>(text: &mut String, values: impl IntoIterator<Item = &'t Option<String>>) {
-    text.push('[');
-    for (index, value) in values.into_iter().enumerate() {
-        text.push_str(if index > 0 { "," } else { "" });
-        match value {
-            Some(value) => json::quote_into(text, value),
-            None => text.push_str("null"),
+/// Starts an entry.
+pub(crate) fn push_entry(out: &mut Vec<u8>, op: u64, place: &[Bound]) {
+    append(out, b"{\"op\":\"");
+    push_hex(out, op);
+    out.push(b'"');
+    if place.is_empty() {
+        return;
+    }
+    append(out, b",\"in\":[");
+    for (index, bound) in place.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        match bound {
+            Bound::Member(key) => json::quote_into(out, key.as_bytes()),
+            Bound::Key(key) => {
+                append(out, b"{\"key\":");
+                json::quote_into(out, key.as_bytes());
+                out.push(b'}');
+            }
+            Bound::Index(index, digest) => {
+                append(out, format!("[{index},\"").as_bytes());
+                push_hex(out, *digest);
+                append(out, b"\"]");
+            }
         }
     }
-    text.push(']');
+    out.push(b']');
 }
 
-fn push_hex(text: &mut String, number: u64) {
-    let nibbles = (0..16).rev().map(|nibble| (number >> (4 * nibble) & 0xf) as u32);
-    text.extend(nibbles.filter_map(|nibble| char::from_digit(nibble, 16)));
+/// Appends to an entry what was there and what was put there.
+pub(crate) fn push_value(out: &mut Vec<u8>, was: Option<&[u8]>, put: Option<&[u8]>) {
+    append(out, b",\"text\":[");
+    push_text(out, was);
+    out.push(b',');
+    push_text(out, put);
+    out.push(b']');
+}
+
+fn push_texts(out: &mut Vec<u8>, values: &[Option<String>]) {
+    out.push(b'[');
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        push_text(out, value.as_deref().map(str::as_bytes));
+    }
+    out.push(b']');
+}
+
+/// A JSON string, `null` for what wasn't there.
+fn push_text(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        Some(value) => json::quote_into(out, value),
+        None => append(out, b"null"),
+    }
+}
+
+fn push_hex(out: &mut Vec<u8>, number: u64) {
+    let digit = |shift: u32| match (number >> shift & 0xf) as u8 {
+        nibble @ 0..10 => b'0' + nibble,
+        nibble => b'a' - 10 + nibble,
+    };
+    out.extend_from_slice(&[60, 56, 52, 48, 44, 40, 36, 32, 28, 24, 20, 16, 12, 8, 4, 0].map(digit));
 }
 
 fn digest(op: u64, place: &[Bound]) -> u64 {

@@ -1,424 +1,436 @@
-//! A fused plan carried out: the target is written in one walk over the tape, and nothing on the tape is changed.
+//! A fused plan carried out: a record is checked, recognised and written in one walk over its tokens.
 //!
-//! Whatever a plan does not foresee gives the record back, and the ops run on the tape instead (`run`). The bytes are
-//! the same either way, white space around members that go and come included.
+//! Nothing is kept of the record but the token of each place of the plan. What the plan doesn't foresee, and every
+//! flaw, gives the record back: it goes on the tape then, where ops run one by one (`run`) and where it is told what is
+//! wrong. The bytes are the same either way, white space around members that go and come included.
 
-use crate::carry::{Entry, Kept};
-use crate::fuse::{Check, Deed, Event, Fused, Gone, What};
+mod end;
+mod keep;
+mod out;
+
+use crate::fuse::{Check, Deed, Fate, Fused, Gone};
+use crate::grammar::{Done, Grammar};
 use crate::json;
-use crate::op::{Direction, Emptied, Put};
+use crate::op::{Direction, Put};
 use crate::pack::CarryPlace;
-use crate::plan::{Body, NO_SYM, Place, Sym};
-use crate::rules::Effect;
-use crate::run::{Binding, Run, same};
+use crate::plan::{Body, Place, Plan, ROOT, TrieNode};
+use crate::rules::{Counts, Effect, Translation};
+use crate::run::same;
 use crate::splice::key;
-use crate::tape::{DOCUMENT, NONE, Shape, Text, append};
+use crate::tape::Tape;
 
-/// What one walk needs, kept from call to call.
+use keep::{Element, Ledger};
+use out::Out;
+
+/// What a walk needs, kept from call to call.
 #[derive(Default)]
 pub(crate) struct Emission {
-    /// For each place of the trie the node met last.
-    located: Vec<u32>,
-    /// What the carry is to keep, with its turn: that of the op, or of the `in` around it and the element.
-    kept: Vec<((u32, u32, u32), Entry)>,
-    /// The members of an object that is made.
-    body: Vec<u8>,
+    out: Out,
+    /// For each place of the trie the token of the value met last, or [`NOT_MET`].
+    tokens: Vec<u32>,
+    /// The turns of the members that have left the open objects.
+    leavers: Vec<u32>,
+    /// Places that a member is to come from and hasn't when it was asked for, each with the scope that asked.
+    missed: Vec<(Place, u32)>,
+    /// The keys of the open objects all of whose members the plan looks at.
+    keys: Vec<(u32, u32)>,
+    ledger: Ledger,
+    written: Vec<u8>,
+    found: Vec<u8>,
+    back: Vec<u8>,
 }
 
-/// Some nodes that follow each other on the tape: those of a subtree.
+/// The token of a place that hasn't been met: the root's, which is no member of anything.
+const NOT_MET: u32 = 0;
+
+/// One record on its way.
+struct Walk<'r> {
+    plan: &'r Plan,
+    fused: &'r Fused,
+    direction: Direction,
+    grammar: Grammar<'r>,
+    desk: &'r mut Emission,
+    /// Up to where the record's text is written or left out.
+    written: usize,
+    /// The token of the element that the innermost star has bound, which is what paths below it start from.
+    scope: u32,
+    counts: Counts,
+    /// How the object that was closed last goes, if all of its members have left.
+    gone: Option<Gone>,
+    /// Where the last member ends of the object that was closed last.
+    last_end: usize,
+}
+
+/// An object under way.
+struct Object<'r> {
+    fate: &'r Fate,
+    /// The token of its brace.
+    open: u32,
+    /// Where the last member ends, or the brace.
+    end: usize,
+    members: usize,
+    /// How many turns of leavers belong to objects around this one.
+    leavers: usize,
+    /// How many keys do.
+    keys: usize,
+    /// Members that have left without one between them that stays.
+    gap: Option<Gap>,
+    /// Of the members that have left, the one whose turn came last.
+    last: Option<Gone>,
+}
+
+/// Some members that leave one after another.
 #[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
+struct Gap {
+    /// Where the member before them ends.
+    before: usize,
+    /// Where the first of them starts.
+    start: usize,
+    /// The turn of that whose turn comes last.
+    last: u32,
 }
 
 /// Where what edits have made of a text stands.
 #[derive(Clone, Copy)]
 enum Made<'r> {
     Absent,
-    Tape(Text),
+    Source(&'r [u8]),
     Plan(&'r str),
     Written,
 }
 
-/// What stands before a member that comes to the end of an object.
-#[derive(Clone, Copy)]
-enum Lead {
-    Nothing,
-    Comma,
-    Text(Text),
+/// Writes the record that the tape's index has read as one of another version, with the carry that it needs. None if
+/// the record, or what is wrong with it, needs a closer look.
+pub(crate) fn emit(
+    plan: &Plan,
+    fused: &Fused,
+    direction: Direction,
+    tape: &Tape,
+    desk: &mut Emission,
+    to: &str,
+) -> Option<Translation> {
+    let (record, grammar) = (tape.record, tape.grammar(plan));
+    desk.out.start(record.end as usize - record.start as usize);
+    desk.tokens.clear();
+    desk.tokens.resize(plan.trie.len(), NOT_MET);
+    desk.leavers.clear();
+    desk.missed.clear();
+    desk.keys.clear();
+    desk.ledger.clear();
+    let (written, counts) = (record.start as usize, Counts::default());
+    let mut walk = Walk { plan, fused, direction, grammar, desk, written, scope: 0, counts, gone: None, last_end: 0 };
+    walk.record(to, record.end as usize)
 }
 
-/// The turns of members that leave an object.
-struct Leavers {
-    /// How many members the object has had.
-    live: usize,
-    orders: [u32; 16],
-    count: usize,
-    /// What stood before the first of those at the end of the object, and the turn of the last of these.
-    trailing: Option<(Text, u32)>,
-}
-
-impl<'r> Run<'r> {
-    /// Writes the record as the plan says, and returns its carry. None if the record needs its ops one by one.
-    pub(crate) fn emit(&mut self, fused: &'r Fused, to: &str, out: &mut Vec<u8>) -> Option<Vec<u8>> {
-        self.desk.emission.kept.clear();
-        self.desk.emission.located.resize(fused.fates.len(), NONE);
-        let whole = Span { start: DOCUMENT, end: self.tape.nodes.len() as u32 };
-        self.locate(whole);
-        fused.checks.iter().all(|check| self.passes(check, whole)).then_some(())?;
-        let (record, root) = (self.tape.record, self.tape.node(DOCUMENT).value);
-        self.tape.copy(record.start, root.start, out);
-        self.object(fused, DOCUMENT, whole, whole, out)?;
-        let mut carry = Vec::new();
-        if !self.desk.emission.kept.is_empty() {
-            self.desk.emission.kept.sort_by_key(|(turn, _)| *turn);
-            self.fresh.extend(self.desk.emission.kept.drain(..).map(|(_, entry)| entry));
-            let size: usize = self.fresh.iter().map(Entry::size).sum();
-            if size + self.plan.carry_overhead > self.plan.policy.carry_max_bytes as usize {
-                return None;
-            }
-            self.counts.carried += self.fresh.len() as u32;
-            carry = self.carry.write(&self.fresh, to);
+impl<'r> Walk<'r> {
+    fn record(&mut self, to: &str, end: usize) -> Option<Translation> {
+        if self.grammar.at(0) != b'{' {
+            return None;
         }
-        // An inline carry comes last in the root, whose closing brace has waited for it.
+        let done = self.object(0, ROOT, true, 1);
+        let whole = self.grammar.is_whole(done) && self.fused.checks.iter().all(|check| self.passes(check));
+        if !whole
+            || self.grammar.deepest.max(self.plan.floor as usize) + self.plan.growth as usize
+                > self.plan.policy.max_depth as usize
+        {
+            return None;
+        }
+        let mut carry = self.carry(to)?;
         if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
-            let lead = if out.last() == Some(&b'{') { Lead::Nothing } else { Lead::Comma };
-            self.lead(lead, symbol, out);
-            append(out, &std::mem::take(&mut carry));
+            // An inline carry comes last in the root.
+            self.write_to(self.last_end);
+            let key = key(self.plan, symbol);
+            let comma = usize::from(self.desk.out.ends_with(b'{'));
+            self.copy(key.start as usize + comma, key.end as usize);
+            self.desk.out.append(&carry);
+            carry.clear();
         }
-        self.tape.copy(self.tape.node(DOCUMENT).last_end, record.end, out);
-        Some(carry)
+        self.write_to(end);
+        let record = self.desk.out.bytes().to_vec();
+        self.counts.carried += self.desk.ledger.len();
+        let fits = record.len() <= self.plan.policy.max_bytes as usize;
+        fits.then_some(Translation { record, carry, counts: self.counts })
     }
 
-    /// Notes which node stands at each place.
-    fn locate(&mut self, span: Span) {
-        let nodes = self.tape.nodes.get(span.start as usize..span.end as usize).unwrap_or_default();
-        for (id, node) in (span.start..).zip(nodes) {
-            if let Some(located) = self.desk.emission.located.get_mut(usize::from(node.trie)) {
-                *located = id;
-            }
-        }
+    /// The token of the value at a place of the innermost scope, if it was met.
+    #[inline(always)]
+    fn met(&self, place: Place) -> Option<usize> {
+        let token = *self.desk.tokens.get(usize::from(place))?;
+        (token > self.scope).then_some(token as usize)
     }
 
-    /// The node at a place, if there is one among these.
-    fn at_place(&self, place: Place, among: Span) -> Option<u32> {
-        let id = *self.desk.emission.located.get(usize::from(place))?;
-        let there = (among.start..among.end).contains(&id) && self.tape.node(id).trie == place;
-        there.then_some(id)
+    /// The text of the value at a token.
+    fn text(&mut self, token: usize) -> &'r [u8] {
+        let end = self.grammar.skip(token, 0).end();
+        self.grammar.text.get(self.grammar.token(token)..end).unwrap_or_default()
     }
 
-    fn passes(&self, check: &Check, whole: Span) -> bool {
+    fn passes(&mut self, check: &Check) -> bool {
         match check {
             Check::Known(known) => *known,
-            Check::Present(place, wanted) => self.at_place(*place, whole).is_some() == *wanted,
-            Check::Equals(place, value) => self
-                .at_place(*place, whole)
-                .is_some_and(|id| json::equal(self.tape.text(self.tape.node(id).value), value.as_bytes())),
-            Check::Not(checks) => !checks.iter().all(|check| self.passes(check, whole)),
+            Check::Present(place, wanted) => self.met(*place).is_some() == *wanted,
+            Check::Equals(place, value) => {
+                self.met(*place).is_some_and(|token| json::equal(self.text(token), value.as_bytes()))
+            }
+            Check::Not(checks) => !checks.iter().all(|check| self.passes(check)),
         }
     }
 
-    /// The nodes of a member or element, of which the last one may end with its parent.
-    fn span(&self, id: u32, parent: Span) -> Span {
-        let next = self.tape.node(id).next;
-        Span { start: id, end: if next == NONE { parent.end } else { next } }
+    /// Appends a piece of the text.
+    #[inline(always)]
+    fn copy(&mut self, start: usize, end: usize) {
+        self.desk.out.copy(self.grammar.text, start, end);
     }
 
-    /// Writes the value of a node. `scope` is what the ops' paths below the last star speak of.
-    fn value(&mut self, fused: &'r Fused, id: u32, span: Span, scope: Span, out: &mut Vec<u8>) -> Option<()> {
-        let node = self.tape.node(id);
-        let (value, shape) = (node.value, node.shape);
-        let fate = fused.fates.get(usize::from(node.trie))?;
-        if !fate.deeds.is_empty() {
-            if shape != Shape::Opaque {
-                return None;
-            }
-            let made = self.worked(&fate.deeds, Made::Tape(value))?;
-            self.write(made, out);
-            return (!matches!(made, Made::Absent)).then_some(());
-        }
-        match shape {
-            Shape::Object if fate.touched => {
-                self.object(fused, id, span, scope, out)?;
-                let last_end = self.tape.node(id).last_end;
-                self.tape.copy(last_end, value.end, out);
-            }
-            Shape::Opaque | Shape::Array if !fate.events.is_empty() => return None,
-            Shape::Array if fate.touched => self.array(fused, id, span, out)?,
-            Shape::Opaque | Shape::Object | Shape::Array => self.tape.copy(value.start, value.end, out),
-        }
-        Some(())
+    /// Appends the record's text up to here.
+    #[inline(always)]
+    fn write_to(&mut self, end: usize) {
+        self.copy(self.written, end);
+        self.written = end;
     }
 
-    fn array(&mut self, fused: &'r Fused, id: u32, span: Span, out: &mut Vec<u8>) -> Option<()> {
-        let node = self.tape.node(id);
-        let (value, mut at) = (node.value, node.first);
-        let (mut written, mut index) = (value.start, 0);
-        while at != NONE {
-            let child = self.tape.node(at);
-            let (next, source, place) = (child.next, child.source, child.trie);
-            if !fused.fates.get(usize::from(place))?.touched {
-                break; // the elements are all of one place
-            }
-            self.tape.copy(written, source.start, out);
-            self.starred(fused, at, index, self.span(at, span), out)?;
-            (written, at, index) = (source.end, next, index + 1);
-        }
-        self.tape.copy(written, value.end, out);
-        Some(())
-    }
-
-    /// Writes the value of an element or member that a star has found.
-    fn starred(&mut self, fused: &'r Fused, id: u32, index: u32, span: Span, out: &mut Vec<u8>) -> Option<()> {
-        if fused.locates {
-            self.locate(span);
-        }
-        self.desk.bound.push(Binding::new(id, index));
-        self.value(fused, id, span, span, out)?;
-        self.desk.bound.pop();
-        Some(())
-    }
-
-    /// Writes an object up to where its last member ends.
-    fn object(&mut self, fused: &'r Fused, id: u32, span: Span, scope: Span, out: &mut Vec<u8>) -> Option<()> {
-        let node = self.tape.node(id);
-        let fate = fused.fates.get(usize::from(node.trie))?;
-        let (last_end, live, given) = (node.last_end, node.live as usize, node.key == Text::EMPTY);
-        let (mut written, mut at, mut index) = (node.value.start, node.first, 0);
-        let mut leavers = Leavers { live, orders: [0; 16], count: 0, trailing: None };
-        while at != NONE {
-            let child = self.tape.node(at);
-            let (next, source, member, symbol, place) = (child.next, child.source, child.key, child.symbol, child.trie);
-            let own = fused.fates.get(usize::from(place))?;
-            if own.refused {
-                return None;
-            }
-            if !own.touched {
-                at = next;
-                continue;
-            }
-            if (own.gone.is_some() || own.thins)
-                && let Some(gone) = self.leaving(fused, at, scope)?
-            {
-                let (after, end) = self.leave(fused, at, gone, (span, scope), &mut leavers)?;
-                let child = self.tape.node(at);
-                let until = if end == 0 { child.before } else { child.start() };
-                self.tape.copy(written, until, out);
-                (written, at) = (if end == 0 { last_end } else { end }, after);
-                continue;
-            }
-            if let Some(symbol) = own.key {
-                let new = key(self.plan, symbol);
-                self.tape.copy(written, member.start, out);
-                self.tape.copy(new.start + 1, new.end - 1, out);
-                written = member.end;
-            }
-            if own.works {
-                self.tape.copy(written, source.start, out);
-                let span = self.span(at, span);
-                match symbol {
-                    NO_SYM => self.starred(fused, at, index, span, out)?,
-                    _ => self.value(fused, at, span, scope, out)?,
-                }
-                written = source.end;
-            }
-            (at, index) = (next, index + 1);
-        }
-        self.tape.copy(written, last_end, out);
-        if fate.events.is_empty() {
-            return Some(());
-        }
-        if !given && leavers.count == live && fate.events.iter().any(|event| self.may_come(event, scope)) {
-            return None; // a parent that is empty when something comes is remembered
-        }
-        self.events(fused, &fate.events, scope, out, Some(&leavers)).map(|_| ())
-    }
-
-    /// Whether a member goes, or a container whose members all go. None if that needs a closer look.
-    fn leaving(&self, fused: &Fused, id: u32, scope: Span) -> Option<Option<Gone>> {
-        let node = self.tape.node(id);
-        let fate = fused.fates.get(usize::from(node.trie))?;
-        if fate.gone.is_some() || !fate.thins || node.shape != Shape::Object || node.live == 0 {
-            return Some(fate.gone);
-        }
-        let (mut last, mut count, mut at): (Option<Gone>, u32, u32) = (None, 0, node.first);
-        while at != NONE {
-            let Some(gone) = self.leaving(fused, at, scope)? else { return Some(None) };
-            last = last.filter(|last| last.order > gone.order).or(Some(gone));
-            count += 1;
-            at = self.tape.node(at).next;
-        }
-        let Some(last) = last.filter(|_| count == node.live) else { return Some(None) };
-        if fate.events.iter().any(|event| self.may_come(event, scope)) {
-            return None;
-        }
-        let taken = last.emptied == Emptied::Goes && last.parents > 0;
-        Some(taken.then(|| Gone { parents: last.parents - 1, ..last }))
-    }
-
-    /// Whether an event may put something.
-    fn may_come(&self, event: &Event, scope: Span) -> bool {
-        match &event.what {
-            What::Moved(place) => self.at_place(*place, scope).is_some(),
-            What::Put { unless, deeds } => {
-                !deeds.first().is_some_and(|deed| deed.goes(self.direction))
-                    && unless.is_none_or(|place| self.at_place(place, scope).is_none())
-            }
-            What::Object { .. } => true,
-        }
-    }
-
-    /// Lets a member go, and those that go directly after it. Returns the member behind them and where it starts, or 0.
-    fn leave(
-        &mut self,
-        fused: &'r Fused,
-        first: u32,
-        gone: Gone,
-        (parent, scope): (Span, Span),
-        leavers: &mut Leavers,
-    ) -> Option<(u32, u32)> {
-        let (mut at, mut gone, mut last) = (first, gone, 0);
-        loop {
-            let span = self.span(at, parent);
-            self.let_go(fused, at, span, scope)?;
-            *leavers.orders.get_mut(leavers.count)? = gone.order;
-            leavers.count += 1;
-            last = last.max(gone.order);
-            let node = self.tape.node(at);
-            let (next, following) = (node.next, node.following);
-            if following == 0 {
-                leavers.trailing = Some((self.tape.node(first).lead(), last));
-                return Some((next, 0));
-            }
-            if next == NONE || self.tape.node(next).start() != following {
-                return Some((next, following));
-            }
-            match self.leaving(fused, next, scope)? {
-                Some(other) => (at, gone) = (next, other),
-                None => return Some((next, following)),
-            }
-        }
-    }
-
-    /// Does the edits of a member that goes, or of all members of a container that does.
-    fn let_go(&mut self, fused: &'r Fused, id: u32, span: Span, scope: Span) -> Option<()> {
-        let node = self.tape.node(id);
-        let (value, shape, mut at) = (node.value, node.shape, node.first);
-        let fate = fused.fates.get(usize::from(node.trie))?;
-        if fate.refused {
-            return None;
-        }
-        match fate.gone {
-            Some(Gone { moved: true, .. }) => Some(()),
-            Some(_) if shape != Shape::Opaque => None,
-            Some(_) => matches!(self.worked(&fate.deeds, Made::Tape(value))?, Made::Absent).then_some(()),
-            None => {
-                while at != NONE {
-                    let next = self.tape.node(at).next;
-                    let span = self.span(at, span);
-                    self.let_go(fused, at, span, scope)?;
-                    at = next;
-                }
-                // Nothing comes, but what is missing may have to be remembered.
-                self.events(fused, &fate.events, scope, &mut Vec::new(), None).map(|_| ())
-            }
-        }
-    }
-
-    /// Writes what comes to the end of an object, of which these have left, or of one that is made. Returns the turn of
-    /// the first that came.
-    fn events(
-        &mut self,
-        fused: &'r Fused,
-        events: &'r [Event],
-        scope: Span,
-        out: &mut Vec<u8>,
-        leavers: Option<&Leavers>,
-    ) -> Option<Option<u32>> {
-        let mut came = None;
-        let mut lead = |order: u32| match (came.replace(came.unwrap_or(order)), leavers) {
-            (Some(_), _) => Lead::Comma,
-            (None, Some(leavers)) => leavers.lead(order),
-            (None, None) => Lead::Nothing,
+    /// An object of which the plan knows members. `given` if no op makes or unmakes it.
+    fn object(&mut self, open: usize, place: Place, given: bool, depth: usize) -> Done {
+        let plan = self.plan;
+        let (Some(below), Some(fate)) = (plan.trie.get(usize::from(place)), self.fused.fates.get(usize::from(place)))
+        else {
+            return Done::FAIL;
         };
-        for event in events {
-            match &event.what {
-                What::Moved(place) => {
-                    let Some(id) = self.at_place(*place, scope) else { continue };
-                    let end = self.end(id, scope);
-                    self.lead(lead(event.order), event.key, out);
-                    self.value(fused, id, Span { start: id, end }, scope, out)?;
+        if !self.grammar.enter(depth) {
+            return Done::FAIL;
+        }
+        let mut object = Object {
+            fate,
+            open: open as u32,
+            end: self.grammar.token(open) + 1,
+            members: 0,
+            leavers: self.desk.leavers.len(),
+            keys: self.desk.keys.len(),
+            gap: None,
+            last: None,
+        };
+        let mut i = open + 1;
+        if self.grammar.at(i) != b'}' {
+            loop {
+                let Some((key, close)) = self.grammar.key(i) else { return Done::FAIL };
+                let done = match below.branch_at(self.grammar.text, key + 1, close) {
+                    Some((_, branch)) => self.member(&mut object, branch.node, (key, close), i + 3, depth),
+                    None => self.other(&mut object, below, (key, close), i + 3, depth),
+                };
+                if done == Done::FAIL {
+                    return done;
                 }
-                What::Put { unless, deeds } => {
-                    if unless.is_some_and(|place| self.at_place(place, scope).is_some()) {
-                        continue;
-                    }
-                    let made = self.worked(deeds, Made::Absent)?;
-                    if !matches!(made, Made::Absent) {
-                        self.lead(lead(event.order), event.key, out);
-                        self.write(made, out);
-                    }
-                }
-                What::Object { place, first } => {
-                    if !first || self.at_place(*place, scope).is_some() {
-                        continue;
-                    }
-                    let inner = &fused.fates.get(usize::from(*place))?.events;
-                    let mut body = std::mem::take(&mut self.desk.emission.body);
-                    body.clear();
-                    if let Some(order) = self.events(fused, inner, scope, &mut body, None)? {
-                        let stays = |event: &Event| match &event.what {
-                            What::Put { deeds, .. } => deeds.iter().any(Deed::lets_parents_stay),
-                            What::Moved(_) | What::Object { .. } => false,
-                        };
-                        if inner.iter().any(stays) {
-                            return None; // that the object was missing is remembered
-                        }
-                        self.lead(lead(order), event.key, out);
-                        out.push(b'{');
-                        append(out, &body);
-                        out.push(b'}');
-                    }
-                    self.desk.emission.body = body;
+                object.members += 1;
+                object.end = done.end();
+                i = done.next();
+                match self.grammar.at(i) {
+                    b',' => i += 1,
+                    b'}' => break,
+                    _ => return Done::FAIL,
                 }
             }
         }
-        Some(came)
+        self.gone = None;
+        let plain = object.last.is_none() && fate.events.is_empty() && below.star.is_none();
+        if !plain && self.close(&mut object, below, given, depth).is_none() {
+            return Done::FAIL;
+        }
+        self.last_end = object.end;
+        Done::new(i + 1, self.grammar.token(i) + 1)
     }
 
-    /// Where the subtree of a node ends.
-    fn end(&self, id: u32, scope: Span) -> u32 {
-        let mut at = id;
-        while at != scope.start && at != NONE {
-            let node = self.tape.node(at);
-            if node.next != NONE {
-                return node.next;
+    /// A member that the plan names.
+    #[inline(always)]
+    fn member(
+        &mut self,
+        object: &mut Object<'r>,
+        place: Place,
+        key: (usize, usize),
+        value: usize,
+        depth: usize,
+    ) -> Done {
+        let (Some(met), Some(fate)) =
+            (self.desk.tokens.get_mut(usize::from(place)), self.fused.fates.get(usize::from(place)))
+        else {
+            return Done::FAIL;
+        };
+        if *met > object.open {
+            return Done::FAIL; // its key stands twice
+        }
+        *met = value as u32;
+        if fate.plain {
+            self.stay(object, key.0);
+            return self.grammar.skip(value, depth);
+        }
+        self.touched(object, (place, fate), key, value, depth)
+    }
+
+    /// A member that the plan doesn't name, or not in this spelling.
+    fn other(
+        &mut self,
+        object: &mut Object<'r>,
+        below: &TrieNode,
+        key: (usize, usize),
+        value: usize,
+        depth: usize,
+    ) -> Done {
+        if self.grammar.slashed(key.0, key.1) {
+            let raw = self.grammar.text.get(key.0..key.1 + 1).unwrap_or_default();
+            if let Some((_, branch)) = below.branch(&json::unescaped(raw)) {
+                return self.member(object, branch.node, key, value, depth);
             }
-            at = node.parent;
         }
-        scope.end
+        self.stay(object, key.0);
+        let Some(star) = below.star else { return self.grammar.skip(value, depth) };
+        let Some(fate) = self.fused.fates.get(usize::from(star)) else { return Done::FAIL };
+        let key = (key.0 as u32, key.1 as u32 + 1);
+        self.desk.keys.push(key);
+        let element = Element::new((star, object.open), object.members, value, key);
+        self.starred(fate, element, depth)
     }
 
-    fn lead(&self, lead: Lead, symbol: Sym, out: &mut Vec<u8>) {
-        let key = key(self.plan, symbol);
-        match lead {
-            Lead::Comma => self.tape.copy(key.start, key.end, out),
-            Lead::Nothing => self.tape.copy(key.start + 1, key.end, out),
-            Lead::Text(text) => {
-                self.tape.copy(text.start, text.end, out);
-                self.tape.copy(key.start + 1, key.end, out);
+    /// A member stays: what stood up to its key is written, but for those that have left before it.
+    #[inline(always)]
+    fn stay(&mut self, object: &mut Object<'r>, key: usize) {
+        if let Some(gap) = object.gap.take() {
+            self.write_to(gap.start);
+            self.written = key;
+        }
+    }
+
+    /// A member with which something is to be done, or in which the plan knows places.
+    #[inline(never)]
+    fn touched(
+        &mut self,
+        object: &mut Object<'r>,
+        (place, fate): (Place, &'r Fate),
+        key: (usize, usize),
+        value: usize,
+        depth: usize,
+    ) -> Done {
+        if fate.refused {
+            return Done::FAIL;
+        }
+        if let Some(gone) = fate.gone {
+            let done = self.grammar.skip(value, depth);
+            let fine = if gone.moved {
+                !self.desk.missed.contains(&(place, self.scope))
+            } else {
+                done != Done::FAIL && !self.opens(place, value) && self.is_undone(fate, value, done)
+            };
+            self.leave(object, gone, key.0);
+            return if fine { done } else { Done::FAIL };
+        }
+        let (before, gap, mark) = (self.written, object.gap, self.desk.out.len());
+        self.stay(object, key.0);
+        if let Some(symbol) = fate.key {
+            self.write_to(key.0);
+            let new = crate::splice::key(self.plan, symbol);
+            self.copy(new.start as usize + 1, new.end as usize - 1);
+            self.written = key.1 + 1;
+        }
+        let done = self.value(place, fate, value, false, depth);
+        if fate.thins
+            && let Some(gone) = self.gone.take()
+        {
+            // It was empty in the end, as if it had never been written.
+            (self.written, object.gap) = (before, gap);
+            self.desk.out.truncate(mark);
+            self.leave(object, gone, key.0);
+        }
+        done
+    }
+
+    /// Whether nothing is left of a member that goes.
+    fn is_undone(&mut self, fate: &'r Fate, value: usize, done: Done) -> bool {
+        let text = self.grammar.text.get(self.grammar.token(value)..done.end()).unwrap_or_default();
+        matches!(self.worked(&fate.deeds, Made::Source(text)), Some(Made::Absent))
+    }
+
+    fn leave(&mut self, object: &mut Object<'r>, gone: Gone, key: usize) {
+        self.desk.leavers.push(gone.order);
+        object.last = object.last.filter(|last| last.order > gone.order).or(Some(gone));
+        let gap = object.gap.get_or_insert(Gap { before: object.end, start: key, last: 0 });
+        gap.last = gap.last.max(gone.order);
+    }
+
+    /// Whether the plan looks into the value at a token, and the value lets it.
+    #[inline(always)]
+    fn opens(&self, place: Place, value: usize) -> bool {
+        let below = self.plan.trie.get(usize::from(place));
+        match self.grammar.at(value) {
+            b'{' => below.is_some_and(|below| !below.is_leaf()),
+            b'[' => below.is_some_and(|below| below.star.is_some()),
+            _ => false,
+        }
+    }
+
+    /// A value: up to somewhere in it the text is written, and behind that nothing is to be done.
+    fn value(&mut self, place: Place, fate: &'r Fate, value: usize, given: bool, depth: usize) -> Done {
+        self.gone = None;
+        let opens = self.opens(place, value);
+        if !fate.deeds.is_empty() {
+            let done = self.grammar.skip(value, depth);
+            if opens || done == Done::FAIL {
+                return Done::FAIL;
+            }
+            let start = self.grammar.token(value);
+            self.write_to(start);
+            let text = self.grammar.text.get(start..done.end()).unwrap_or_default();
+            let Some(made) = self.worked(&fate.deeds, Made::Source(text)) else { return Done::FAIL };
+            self.write(made);
+            self.written = done.end();
+            return if matches!(made, Made::Absent) { Done::FAIL } else { done };
+        }
+        match (opens, self.grammar.at(value)) {
+            (true, b'{') => self.object(value, place, given, depth + 1),
+            _ if !fate.events.is_empty() => Done::FAIL,
+            (true, _) => self.array(value, place, depth + 1),
+            (false, _) => self.grammar.skip(value, depth),
+        }
+    }
+
+    fn array(&mut self, open: usize, place: Place, depth: usize) -> Done {
+        let star = self.plan.trie.get(usize::from(place)).and_then(|below| below.star);
+        let Some((star, fate)) = star.and_then(|star| Some((star, self.fused.fates.get(usize::from(star))?))) else {
+            return Done::FAIL;
+        };
+        if !self.grammar.enter(depth) {
+            return Done::FAIL;
+        }
+        let (mut i, mut index) = (open + 1, 0);
+        if self.grammar.at(i) != b']' {
+            loop {
+                let element = Element::new((star, open as u32), index, i, (0, 0));
+                let done = if fate.plain { self.grammar.skip(i, depth) } else { self.starred(fate, element, depth) };
+                if done == Done::FAIL {
+                    return done;
+                }
+                (i, index) = (done.next(), index + 1);
+                match self.grammar.at(i) {
+                    b',' => i += 1,
+                    b']' => break,
+                    _ => return Done::FAIL,
+                }
             }
         }
+        Done::new(i + 1, self.grammar.token(i) + 1)
     }
 
-    fn write(&self, made: Made<'r>, out: &mut Vec<u8>) {
-        match made {
-            Made::Absent => {}
-            Made::Tape(text) => self.tape.copy(text.start, text.end, out),
-            Made::Plan(text) => append(out, text.as_bytes()),
-            Made::Written => append(out, &self.desk.written),
+    /// An element, or a member that only a star finds.
+    #[inline(never)]
+    fn starred(&mut self, fate: &'r Fate, element: Element, depth: usize) -> Done {
+        if fate.refused || fate.gone.is_some() {
+            return Done::FAIL;
         }
+        let (place, value) = (element.place, element.token as usize);
+        let outer = (self.scope, self.desk.ledger.open(element));
+        self.scope = value as u32;
+        let done = self.value(place, fate, value, true, depth);
+        let name = fate.names.iter().find_map(|place| self.met(*place));
+        self.desk.ledger.close(outer.1, done.end(), name);
+        self.scope = outer.0;
+        if self.gone.take().is_some() { Done::FAIL } else { done }
     }
 
     /// What edits make of a text, one after another. What their way back would miss is kept.
@@ -427,7 +439,7 @@ impl<'r> Run<'r> {
             && let Body::Edit { edit, .. } = &code.body
         {
             let found = match made {
-                Made::Tape(text) => Some(self.tape.text(text)),
+                Made::Source(text) => Some(text),
                 Made::Absent | Made::Plan(_) | Made::Written => None,
             };
             match edit.quick(self.direction, found, &mut self.desk.written) {
@@ -447,68 +459,54 @@ impl<'r> Run<'r> {
     #[inline(never)]
     fn work(&mut self, deed: &'r Deed, made: Made<'r>) -> Option<Made<'r>> {
         let Deed { order, rank, code } = deed;
-        let Body::Edit { edit, .. } = &code.body else { return None };
+        let Body::Edit { edit, at } = &code.body else { return None };
         if matches!(made, Made::Absent) && !edit.speaks_of_absence() {
             return Some(made);
         }
+        let Emission { written, found, back, ledger, .. } = &mut *self.desk;
         if matches!(made, Made::Written) {
-            std::mem::swap(&mut self.desk.written, &mut self.desk.found);
+            std::mem::swap(written, found);
         }
-        let found = match made {
+        let found_text = match made {
             Made::Absent => None,
-            Made::Tape(text) => Some(self.tape.text(text)),
+            Made::Source(text) => Some(text),
             Made::Plan(text) => Some(text.as_bytes()),
-            Made::Written => Some(self.desk.found.as_slice()),
+            Made::Written => Some(found.as_slice()),
         };
-        let put = edit.write(self.direction, found, &mut self.desk.written).ok()?;
-        let now = put.text(found, &self.desk.written);
-        let kept = edit.memory(self.direction, found, now, self.plan.policy.carry, &mut self.desk.back);
-        if !edit.is_stamp() && !same(now, found) {
-            self.counts.note(Effect::of(found.is_some(), now.is_some(), false, kept.is_some()));
+        let put = edit.write(self.direction, found_text, written).ok()?;
+        let now = put.text(found_text, written);
+        let carry = self.plan.policy.carry;
+        let memory = edit.memory(self.direction, found_text, now, carry, back);
+        if !edit.is_stamp() && !same(now, found_text) {
+            self.counts.note(Effect::of(found_text.is_some(), now.is_some(), false, memory.is_some()));
         }
-        let made = match (put, made) {
+        if let Some((was, put)) = memory {
+            if carry == CarryPlace::None {
+                return None;
+            }
+            let turn = (*rank, if rank == order { 0 } else { ledger.outermost() }, *order);
+            // An op that writes whole elements can't tell them by what they hold.
+            ledger.keep(turn, code.digest, at.is_empty(), (was.as_deref(), put.as_deref()));
+        }
+        Some(match (put, made) {
             (Put::Absent, _) => Made::Absent,
             (Put::Text(text), _) => Made::Plan(text),
             (Put::Written, _) => Made::Written,
             (Put::Same, Made::Written) => {
-                std::mem::swap(&mut self.desk.written, &mut self.desk.found);
+                std::mem::swap(written, found);
                 Made::Written
             }
             (Put::Same, made) => made,
-        };
-        if let Some(value) = kept {
-            if self.plan.policy.carry == CarryPlace::None {
-                return None;
-            }
-            let element = self.desk.bound.first().map_or(0, Binding::node);
-            let turn = (*rank, if rank == order { 0 } else { element }, *order);
-            let kept = Kept { value: Some(value), ..Kept::default() };
-            let entry = Entry::new(code.digest, self.place(code), kept);
-            self.desk.emission.kept.push((turn, entry));
+        })
+    }
+
+    fn write(&mut self, made: Made<'r>) {
+        let Emission { out, written, .. } = &mut *self.desk;
+        match made {
+            Made::Absent => {}
+            Made::Source(text) => out.append(text),
+            Made::Plan(text) => out.append(text.as_bytes()),
+            Made::Written => out.append(written),
         }
-        Some(made)
-    }
-}
-
-impl Leavers {
-    /// What stands before the first member that comes, by its turn. If members at the end have left after it came (a
-    /// move puts before it takes), it has inherited what stood before the first of them.
-    fn lead(&self, order: u32) -> Lead {
-        let left = self.orders.iter().take(self.count).filter(|leaver| **leaver < order).count();
-        match self.trailing {
-            Some((lead, last)) if last >= order => Lead::Text(lead),
-            _ if left == self.live => Lead::Nothing,
-            _ => Lead::Comma,
-        }
-    }
-}
-
-impl Deed {
-    fn goes(&self, direction: Direction) -> bool {
-        matches!(&self.code.body, Body::Edit { edit, .. } if edit.goes(direction))
-    }
-
-    fn lets_parents_stay(&self) -> bool {
-        matches!(&self.code.body, Body::Edit { edit, .. } if edit.emptied() == Emptied::Stays)
     }
 }

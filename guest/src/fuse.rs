@@ -18,19 +18,17 @@ use crate::plan::{Body, Code, Hop, NO_SYM, Place, Plan, ROOT, Sym};
 pub(crate) struct Fused {
     /// What becomes of the member at each place of the trie.
     pub(crate) fates: Vec<Fate>,
-    /// What detection of the result asks that isn't known beforehand; all of it must hold.
+    /// What detection asks of the source, and of the result as far as it isn't known beforehand; all of it must hold.
     pub(crate) checks: Vec<Check>,
-    /// Whether something below a star needs to be found by its place.
-    pub(crate) locates: bool,
 }
 
 /// What becomes of a member.
 #[derive(Default)]
 pub(crate) struct Fate {
-    /// Whether there is anything to do here or below.
-    pub(crate) touched: bool,
-    /// Whether there is anything to do in the value.
-    pub(crate) works: bool,
+    /// Whether there is nothing to do here, and nothing below that anybody knows of.
+    pub(crate) plain: bool,
+    /// Of an element: where that stands which tells it apart from others, if the plan looks at it.
+    pub(crate) names: Vec<Place>,
     /// Whether a record that has a member here is none for this plan.
     pub(crate) refused: bool,
     /// The key that it gets, if that is another one.
@@ -116,14 +114,13 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
     let direction = if from < to { Direction::Up } else { Direction::Down };
     let steps = plan.steps.get(usize::from(from.min(to))..usize::from(from.max(to)))?;
     let fates = plan.trie.iter().map(|_| Fate::default()).collect();
-    let starred = vec![false; plan.trie.len()];
     let (now, scopes) = (BTreeMap::new(), BTreeSet::new());
-    let mut fuser = Fuser { plan, direction, fates, now, order: 0, rank: None, starred, scopes };
-    fuser.mark_stars(ROOT, false);
+    let mut fuser = Fuser { plan, direction, fates, now, order: 0, rank: None, scopes };
     if let Some(Now::Source(carry)) = plan.carry.map(|carry| fuser.child(ROOT, carry)) {
         fuser.fate(carry).refused = true;
     }
     let takes = |code: &&Arc<Code>| matches!(&code.body, Body::Edit { edit, .. } if edit.takes_out(direction));
+    let mut checks = fuser.checks(from)?;
     let mut run = |step: &crate::plan::Stretch| -> Option<()> {
         step.stamps.iter().filter(takes).try_for_each(|stamp| fuser.code(stamp, ROOT))?;
         fuser.codes(&step.ops, ROOT)?;
@@ -133,29 +130,28 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
         Direction::Up => steps.iter().try_for_each(&mut run)?,
         Direction::Down => steps.iter().rev().try_for_each(&mut run)?,
     }
-    let checks = fuser.checks(to)?;
+    checks.extend(fuser.checks(to)?);
     fuser.objects_are_whole().then_some(())?;
-    let locates = fuser.fates.iter().zip(&fuser.starred).any(|(fate, starred)| *starred && !fate.events.is_empty());
     let mut fates = fuser.fates;
-    touch(plan, &mut fates, ROOT);
-    Some(Fused { fates, checks, locates })
+    complete(plan, &mut fates, ROOT);
+    Some(Fused { fates, checks })
 }
 
-/// Marks what there is to do something at or below.
-fn touch(plan: &Plan, fates: &mut [Fate], at: Place) -> bool {
-    let Some(node) = plan.trie.get(usize::from(at)) else { return false };
+/// Fills in what follows from the rest, at a place and below.
+fn complete(plan: &Plan, fates: &mut [Fate], at: Place) {
+    let Some(node) = plan.trie.get(usize::from(at)) else { return };
     let below: Vec<Place> = node.branches.iter().map(|branch| branch.node).chain(node.star).collect();
-    let (mut touched, mut thins) = (false, false);
+    let mut thins = false;
     for place in below {
-        touched |= touch(plan, fates, place);
+        complete(plan, fates, place);
         thins |= fates.get(usize::from(place)).is_some_and(|fate| fate.gone.is_some() || fate.thins);
     }
-    let Some(fate) = fates.get_mut(usize::from(at)) else { return false };
-    let own = fate.refused || fate.key.is_some() || fate.gone.is_some();
-    fate.works = touched || !fate.deeds.is_empty() || !fate.events.is_empty();
-    fate.touched = fate.works || own;
+    let names: Option<Vec<Place>> = node.keys.iter().map(|path| plan.place(at, path)).collect();
+    let Some(fate) = fates.get_mut(usize::from(at)) else { return };
+    let idle = fate.deeds.is_empty() && fate.events.is_empty() && fate.key.is_none() && fate.gone.is_none();
+    fate.plain = idle && !fate.refused && node.is_leaf();
+    fate.names = names.unwrap_or_default();
     fate.thins = thins;
-    fate.touched
 }
 
 struct Fuser<'p> {
@@ -166,8 +162,6 @@ struct Fuser<'p> {
     now: BTreeMap<(Place, Sym), Now>,
     order: u32,
     rank: Option<u32>,
-    /// The places at or below stars.
-    starred: Vec<bool>,
     /// The objects that an `in` takes as given.
     scopes: BTreeSet<Place>,
 }
@@ -176,15 +170,6 @@ impl Fuser<'_> {
     fn fate(&mut self, place: Place) -> &mut Fate {
         #[expect(clippy::indexing_slicing, reason = "places come from this trie alone")]
         &mut self.fates[usize::from(place)]
-    }
-
-    fn mark_stars(&mut self, at: Place, starred: bool) {
-        let Some(node) = self.plan.trie.get(usize::from(at)) else { return };
-        if let Some(mark) = self.starred.get_mut(usize::from(at)) {
-            *mark = starred;
-        }
-        node.branches.iter().for_each(|branch| self.mark_stars(branch.node, starred));
-        node.star.iter().for_each(|star| self.mark_stars(*star, true));
     }
 
     /// What stands at a key of an object now.
@@ -388,7 +373,7 @@ impl Fuser<'_> {
         event
     }
 
-    /// What must hold for the result to be recognised as the target and as nothing else.
+    /// What must hold for the record, as it is now, to be recognised as one version and as nothing else.
     fn checks(&mut self, to: u16) -> Option<Vec<Check>> {
         let mut all = Vec::new();
         let plan = self.plan;
@@ -432,8 +417,9 @@ impl Fuser<'_> {
             Now::Vacant => Some(Check::Known(matches!(asked, Asked::Absent))),
             Now::Source(place) => {
                 let place = self.whole(place)?;
-                if self.plan.trie.get(usize::from(place)).is_none_or(|node| !node.is_leaf()) {
-                    return None; // it may become empty and go
+                let ran = self.order > 0;
+                if ran && self.plan.trie.get(usize::from(place)).is_none_or(|node| !node.is_leaf()) {
+                    return None; // it may have become empty and gone
                 }
                 Some(match asked {
                     Asked::Present => Check::Present(place, true),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::cursor::Cursor;
 use crate::number::Decimal;
+use crate::tape::append;
 
 /// The six kinds of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,32 +141,30 @@ fn hex4(digits: &[u8]) -> u32 {
 
 /// A string as JSON text, quotes included.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    quote_into(&mut out, text);
-    out
+    let mut out = Vec::with_capacity(text.len() + 2);
+    quote_into(&mut out, text.as_bytes());
+    String::from_utf8(out).unwrap_or_default()
 }
 
-/// Appends a string as JSON text, quotes included.
-pub(crate) fn quote_into(out: &mut String, text: &str) {
-    out.push('"');
+/// Appends a text of UTF-8 as a JSON string, quotes included.
+pub(crate) fn quote_into(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
     let mut rest = text;
-    // What needs an escape is one byte long, so that the text can be cut before and behind it.
-    while let Some(at) = special(rest.as_bytes()) {
-        let (plain, tail) = rest.split_at(at);
-        out.push_str(plain);
-        let (special, tail) = tail.split_at(1);
+    while let Some((plain, tail)) = special(rest).and_then(|at| rest.split_at_checked(at)) {
+        append(out, plain);
+        let Some((special, tail)) = tail.split_first() else { break };
         match special {
-            "\"" => out.push_str("\\\""),
-            "\\" => out.push_str("\\\\"),
-            "\n" => out.push_str("\\n"),
-            "\r" => out.push_str("\\r"),
-            "\t" => out.push_str("\\t"),
-            other => out.extend(other.bytes().map(|c| format!("\\u{c:04x}"))),
+            b'"' => append(out, b"\\\""),
+            b'\\' => append(out, b"\\\\"),
+            b'\n' => append(out, b"\\n"),
+            b'\r' => append(out, b"\\r"),
+            b'\t' => append(out, b"\\t"),
+            other => out.extend_from_slice(format!("\\u{other:04x}").as_bytes()),
         }
         rest = tail;
     }
-    out.push_str(rest);
-    out.push('"');
+    append(out, rest);
+    out.push(b'"');
 }
 
 /// Where the first byte stands that a string can't hold without an escape.

@@ -19,6 +19,8 @@ mod detect;
 mod embed;
 mod emit;
 mod fuse;
+mod grammar;
+mod identity;
 mod index;
 mod judge;
 mod op;

@@ -192,6 +192,14 @@ impl Plan {
         steps.iter().find(|step| !step.ways.lead(direction))
     }
 
+    /// The place at the end of a path of keys.
+    pub(crate) fn place(&self, from: Place, path: &[String]) -> Option<Place> {
+        path.iter().try_fold(from, |at, key| {
+            let (_, branch) = self.trie.get(usize::from(at))?.branch(key.as_bytes())?;
+            Some(branch.node)
+        })
+    }
+
     /// Whether a member of this name is looked at anywhere.
     pub(crate) fn names(&self, key: &[u8]) -> bool {
         self.symbols.iter().any(|symbol| symbol.name.as_bytes() == key)

@@ -6,11 +6,13 @@ use crate::carry::Carry;
 use crate::check::{self, Example};
 use crate::cursor::Flaw;
 use crate::detect::detect;
+use crate::emit::{Emission, emit};
 use crate::fuse::{Fused, fuse};
 use crate::json;
 use crate::judge::{self, Fidelity, Verdict};
+use crate::op::Direction;
 use crate::pack::{Duplicates, Policy, Problem};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, ROOT};
 use crate::run::{self, Desk, Run};
 use crate::tape::{DOCUMENT, Tape};
 use crate::trial::{self, Failure};
@@ -23,8 +25,11 @@ pub struct Rules {
     pub(crate) examples: Vec<Example>,
     tape: Tape,
     desk: Desk,
+    emission: Emission,
     /// For each pair of versions its fused plan, or that there is none, once somebody has asked.
     fused: Vec<Option<Option<Box<Fused>>>>,
+    /// The version that the last record was found in: a guess, for the next one.
+    found: u16,
     #[cfg(test)]
     emitted: u32,
 }
@@ -281,6 +286,8 @@ impl Rules {
             examples: checked.examples,
             tape,
             desk: Desk::default(),
+            emission: Emission::default(),
+            found: 0,
             fused: Vec::new(),
             #[cfg(test)]
             emitted: 0,
@@ -302,7 +309,8 @@ impl Rules {
     /// # Errors
     /// The record is no JSON object within the limits, or not exactly one version recognises it.
     pub fn detect(&mut self, record: &[u8]) -> Result<Detection, Fault> {
-        let Read { found, carries } = self.read(record)?;
+        self.accept(record)?;
+        let Read { found, carries } = self.walk(record)?;
         Ok(Detection { version: found, carries })
     }
 
@@ -311,6 +319,10 @@ impl Rules {
     /// # Errors
     /// As [`Rules::detect`]; the record is of another version than `from`; or an op refuses a value.
     pub fn translate(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
+        self.accept(record)?;
+        if let Some(done) = self.at_once(record, carry, from, to)? {
+            return Ok(done);
+        }
         self.expect(record, from, to)?;
         if from == to {
             return Ok(Translation { record: record.to_vec(), carry: carry.to_vec(), counts: Counts::default() });
@@ -323,10 +335,20 @@ impl Rules {
     /// # Errors
     /// As [`Rules::translate`].
     pub fn normalize(&mut self, record: &[u8], carry: &[u8], to: u16) -> Result<Normalized, Fault> {
-        let Read { found, .. } = self.read(record)?;
+        self.accept(record)?;
+        let guess = self.found;
+        if let Some(done) = self.at_once(record, carry, guess, to)? {
+            return Ok(Normalized { found: guess, changed: Some(done) });
+        }
+        let Read { found, .. } = self.walk(record)?;
         self.way(found, to)?;
-        let changed = if found == to { None } else { Some(self.written(record, carry, found, to)?) };
-        Ok(Normalized { found, changed })
+        self.found = found;
+        if found == to {
+            return Ok(Normalized { found, changed: None });
+        }
+        let done = if found == guess { None } else { self.at_once(record, carry, found, to)? };
+        let changed = done.map_or_else(|| self.written(record, carry, found, to), Ok)?;
+        Ok(Normalized { found, changed: Some(changed) })
     }
 
     /// How well a server of version `server` can serve a record of version `held`.
@@ -343,6 +365,7 @@ impl Rules {
     /// # Errors
     /// As [`Rules::translate`].
     pub fn explain(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Vec<Change>, Fault> {
+        self.accept(record)?;
         self.expect(record, from, to)?;
         let mut run = start(&self.plan, &mut self.tape, &mut self.desk, carry, from);
         run.trace = Some(Vec::new());
@@ -364,7 +387,7 @@ impl Rules {
     }
 
     fn expect(&mut self, record: &[u8], from: u16, to: u16) -> Result<(), Fault> {
-        let Read { found, .. } = self.read(record)?;
+        let Read { found, .. } = self.walk(record)?;
         if found != from {
             let [expected, found] = [from, found].map(|version| self.plan.id(version));
             let (expected, found) = (format!("a record of version {expected}"), format!("one of version {found}"));
@@ -393,15 +416,36 @@ impl Rules {
         self.way(from, to).is_ok()
     }
 
-    fn read(&mut self, record: &[u8]) -> Result<Read, Fault> {
+    /// Finds the tokens of a record.
+    fn accept(&mut self, record: &[u8]) -> Result<(), Fault> {
         let policy = &self.plan.policy;
         if record.len() > policy.max_bytes as usize {
             return Err(too_large(policy, record.len(), ""));
         }
-        if let Err(flaw) = self.tape.read(&self.plan, record) {
-            return Err(self.flawed(record, flaw));
+        self.tape.load(&self.plan, record).map_err(|flaw| self.flawed(record, flaw))
+    }
+
+    /// Translates the record that was loaded last in one walk, if there is a plan for that and the record is one of
+    /// those that it foresees. That it is of version `from`, and everything else, is checked on the way.
+    fn at_once(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Option<Translation>, Fault> {
+        if from == to || !carry.is_empty() {
+            return Ok(None);
         }
-        if policy.duplicate_keys == Duplicates::Everywhere {
+        let Some(fused) = fused(&mut self.fused, &self.plan, from, to) else { return Ok(None) };
+        let direction = if from < to { Direction::Up } else { Direction::Down };
+        let done = emit(&self.plan, fused, direction, &self.tape, &mut self.emission, self.plan.id(to));
+        if done.is_some() && self.plan.policy.duplicate_keys == Duplicates::Everywhere {
+            no_double_keys(record)?;
+        }
+        #[cfg(test)]
+        (self.emitted += u32::from(done.is_some()));
+        Ok(done)
+    }
+
+    /// Puts the record that was loaded last on the tape, and tells its version.
+    fn walk(&mut self, record: &[u8]) -> Result<Read, Fault> {
+        self.tape.walk(&self.plan, ROOT, record).map_err(|flaw| self.flawed(record, flaw))?;
+        if self.plan.policy.duplicate_keys == Duplicates::Everywhere {
             no_double_keys(record)?;
         }
         let found = detect(&self.plan, &self.tape)?;
@@ -429,7 +473,8 @@ impl Rules {
     /// Reads a record anew, takes an inline carry out, and counts what its carry holds.
     #[cold]
     fn without_carry(&mut self, record: &[u8], carry: &[u8], from: u16) -> Result<u32, Fault> {
-        self.read(record)?;
+        self.accept(record)?;
+        self.walk(record)?;
         let inline = self.plan.carry.and_then(|symbol| self.tape.child(DOCUMENT, symbol));
         let text = inline.map_or(carry, |node| self.tape.text(self.tape.node(node).value));
         let (carry, lost) = Carry::read(text, self.plan.id(from), self.plan.policy.carry_max_bytes);
@@ -439,32 +484,22 @@ impl Rules {
 
     /// Translates the record that was read last.
     fn write(&mut self, record: &[u8], carry: &[u8], from: u16, to: u16) -> Result<Translation, Fault> {
-        let fused = fused(&mut self.fused, &self.plan, from, to);
         let mut run = start(&self.plan, &mut self.tape, &mut self.desk, carry, from);
         let mut out = Vec::with_capacity(record.len() + record.len() / 8 + 256);
-        let at_once = fused.and_then(|fused| run.fused(fused, from, to, &mut out));
-        let is_done = at_once.is_some();
-        let mut carry = match at_once {
-            Some(carry) => carry,
-            None => run.steps(from, to).map_err(|fault| *fault)?,
-        };
+        let mut carry = run.steps(from, to).map_err(|fault| *fault)?;
         let counts = run.counts;
         let deepest = run.deepest();
-        #[cfg(test)]
-        (self.emitted += u32::from(is_done));
-        if !is_done {
-            self.recognised(to)?;
-            if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
-                self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
-            }
-            self.tape.write(&self.plan, &mut out);
+        self.recognised(to)?;
+        if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
+            self.tape.append_text(&self.plan, DOCUMENT, symbol, &std::mem::take(&mut carry));
         }
+        self.tape.write(&self.plan, &mut out);
         if out.len() > self.plan.policy.max_bytes as usize {
             return Err(too_large(&self.plan.policy, out.len(), "the translated record: "));
         }
         if deepest.max(self.plan.floor) + self.plan.growth > self.plan.policy.max_depth {
             // Rare: only a record near the limit can have outgrown it.
-            self.tape.read(&self.plan, &out).map_err(|flaw| self.flawed(&out, flaw))?;
+            self.tape.read(&self.plan, ROOT, &out).map_err(|flaw| self.flawed(&out, flaw))?;
         }
         Ok(Translation { record: out, carry, counts })
     }
@@ -503,6 +538,9 @@ impl Rules {
 /// The fused plan of a pair, if it can have one.
 fn fused<'f>(all: &'f mut Vec<Option<Option<Box<Fused>>>>, plan: &Plan, from: u16, to: u16) -> Option<&'f Fused> {
     let count = plan.versions.len();
+    if usize::from(from.max(to)) >= count || plan.barred(from, to).is_some() {
+        return None;
+    }
     all.resize_with(count * count, || None);
     let known = all.get_mut(usize::from(from) * count + usize::from(to))?;
     known.get_or_insert_with(|| fuse(plan, from, to).map(Box::new)).as_deref()

@@ -8,12 +8,12 @@ mod embedded;
 mod spread;
 mod tuple;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::carry::{Bound, Carry, Entry, Kept};
-use crate::emit::Emission;
-use crate::fuse::Fused;
+use crate::identity;
 use crate::json;
 use crate::op::{Direction, Edit, Emptied, Put, Recalled, Refusal, Style, Taken};
 use crate::pack::{CarryPlace, Overflow};
@@ -45,9 +45,6 @@ pub(crate) struct Desk {
     /// What an edit writes, and what its inverse makes of that.
     pub(crate) written: Vec<u8>,
     pub(crate) back: Vec<u8>,
-    /// What an edit has written for the next one.
-    pub(crate) found: Vec<u8>,
-    pub(crate) emission: Emission,
 }
 
 /// One translation under way.
@@ -72,10 +69,6 @@ pub(crate) struct Run<'r> {
 impl Binding {
     pub(crate) fn new(node: u32, index: u32) -> Binding {
         Binding { node, index, identity: None }
-    }
-
-    pub(crate) fn node(&self) -> u32 {
-        self.node
     }
 }
 
@@ -111,23 +104,6 @@ impl<'r> Run<'r> {
             Direction::Down => steps.iter().rev().try_for_each(|step| self.step(step))?,
         }
         Ok(self.carry.write(&self.fresh, plan.id(to)))
-    }
-
-    /// Writes the record in one go, if its way has a fused plan that says all that happens to this record.
-    pub(crate) fn fused(&mut self, fused: &'r Fused, from: u16, to: u16, out: &mut Vec<u8>) -> Option<Vec<u8>> {
-        if !self.carry.is_empty() || self.trace.is_some() {
-            return None;
-        }
-        self.direction = if from < to { Direction::Up } else { Direction::Down };
-        let (counts, plan) = (self.counts, self.plan);
-        let carry = self.emit(fused, plan.id(to), out);
-        if carry.is_none() {
-            out.clear();
-            self.fresh.clear();
-            self.desk.bound.clear();
-            self.counts = counts;
-        }
-        carry
     }
 
     /// How deep the record and the texts that the carry gives back are.
@@ -458,7 +434,9 @@ impl<'r> Run<'r> {
         };
         if !pure {
             let now = put.text(found, &written);
-            kept.value = edit.memory(self.direction, found, now, self.plan.policy.carry, &mut self.desk.back);
+            let memory = edit.memory(self.direction, found, now, self.plan.policy.carry, &mut self.desk.back);
+            let owned = |text: Option<Cow<'_, [u8]>>| text.map(|text| json::owned(&text));
+            kept.value = memory.map(|(was, put)| (owned(was), owned(put)));
         }
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
         let changed = !same(put.text(found, &written), found);
@@ -610,33 +588,21 @@ impl<'r> Run<'r> {
         }
         let text = self.tape.text(node.value);
         let trie = self.plan.trie.get(usize::from(node.trie));
-        if let Some(trie) = trie.filter(|trie| !trie.keys.is_empty()) {
-            let name_of = |text| trie.keys.iter().find_map(|path| json::value_at(text, path)).map(json::canonical);
-            if let Some(name) = name_of(text) {
-                let parent = node.parent;
-                let array = self.tape.node(parent).value;
-                let keys = self.keys.entry(array.start).or_insert_with(|| {
-                    let elements =
-                        self.tape.children(parent).map(|element| self.tape.text(self.tape.node(element).value));
-                    let mut keys: Vec<String> = elements.filter_map(name_of).collect();
-                    keys.sort_unstable();
-                    keys
-                });
-                let first = keys.partition_point(|other| *other < name);
-                if keys.get(first + 1) != Some(&name) {
-                    return Some(Bound::Key(name));
-                }
+        if let Some(trie) = trie.filter(|trie| !trie.keys.is_empty())
+            && let Some(name) = identity::name_of(trie, text)
+        {
+            let parent = node.parent;
+            let names = self.keys.entry(self.tape.node(parent).value.start).or_insert_with(|| {
+                let texts = self.tape.children(parent).map(|element| self.tape.text(self.tape.node(element).value));
+                let mut names: Vec<String> = texts.filter_map(|text| identity::name_of(trie, text)).collect();
+                names.sort_unstable();
+                names
+            });
+            if identity::is_single(names, &name) {
+                return Some(Bound::Key(name));
             }
         }
-        // By name and not by place: what stands around an element may be renamed, and it must be found again.
-        let touched = |key: &[u8]| trie.is_none() || self.plan.stars_in_stars || self.plan.names(key);
-        let members = if json::Kind::of(text) == json::Kind::Object { json::members(text) } else { Vec::new() };
-        let others = members.into_iter().filter(|(key, _)| !touched(key));
-        let digest = others.fold(json::FNV_SEED, |seed, (key, value)| json::fnv1a(json::fnv1a(seed, &key), value));
-        if digest != json::FNV_SEED {
-            return Some(Bound::Index(index, digest));
-        }
-        None
+        identity::digest_of(self.plan, trie, text).map(|digest| Bound::Index(index, digest))
     }
 
     /// A member by its name; an element by nothing but its index, and then the array must be as long as it was.
@@ -644,16 +610,17 @@ impl<'r> Run<'r> {
         let parent = self.tape.node(self.tape.node(binding.node).parent);
         match parent.shape {
             Shape::Object => Bound::Member(self.member_name(binding.node)),
-            Shape::Array | Shape::Opaque => {
-                Bound::Index(binding.index, json::fnv1a(json::FNV_SEED, &parent.live.to_le_bytes()))
-            }
+            Shape::Array | Shape::Opaque => Bound::Index(binding.index, identity::length_digest(parent.live)),
         }
     }
 
-    /// The key of a member: what it says, or where no text can say that (a lone surrogate), how it is written.
+    /// The name of a member, as it is now.
     fn member_name(&self, id: u32) -> String {
-        String::from_utf8(self.key(id))
-            .unwrap_or_else(|_| String::from_utf8_lossy(self.tape.text(self.tape.node(id).key)).into_owned())
+        let node = self.tape.node(id);
+        match self.plan.symbols.get(usize::from(node.symbol)) {
+            Some(symbol) => symbol.name.clone(),
+            None => identity::member_name(self.tape.text(node.key)),
+        }
     }
 
     /// The unescaped key of a member.

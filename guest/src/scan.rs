@@ -1,50 +1,17 @@
 //! Tokens to tape: one validating walk over a text that keeps only what a plan touches.
-//!
-//! [`Index`] has found the tokens and checked the strings; here the grammar is checked, of skipped values too. A call
-//! returns the next token and the end of its value in one number, so that nothing wide goes through memory; what is
-//! wrong is only said to be wrong, and [`crate::cursor`] tells where.
 
-use crate::cursor::{literal, number};
-use crate::index::{AHEAD, Index};
+use crate::grammar::{Done, Grammar};
+use crate::index::Index;
 use crate::plan::{NO_SYM, NOWHERE, Place, Plan, Sym, TrieNode};
 use crate::tape::{NONE, Node, Shape, Text};
 
 /// A walk over one text.
 pub(crate) struct Walk<'s> {
     plan: &'s Plan,
-    text: &'s [u8],
-    tokens: &'s [u32],
-    index: &'s Index,
+    pub(crate) grammar: Grammar<'s>,
     nodes: &'s mut Vec<Node>,
-    /// Deeper than this is a failure.
-    max_depth: usize,
-    /// The deepest nesting so far.
-    pub(crate) deepest: usize,
     /// The second of two nodes with one key, if there are such.
     pub(crate) double: u32,
-}
-
-/// Where a value has ended, and the token behind it; or a failure.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Done(u64);
-
-impl Done {
-    const FAIL: Done = Done(u64::MAX);
-
-    #[inline(always)]
-    fn new(next: usize, end: usize) -> Done {
-        Done((next as u64) << 32 | end as u64)
-    }
-
-    #[inline(always)]
-    fn next(self) -> usize {
-        (self.0 >> 32) as usize
-    }
-
-    #[inline(always)]
-    fn end(self) -> usize {
-        self.0 as u32 as usize
-    }
 }
 
 impl<'s> Walk<'s> {
@@ -56,35 +23,14 @@ impl<'s> Walk<'s> {
         nodes: &'s mut Vec<Node>,
         max_depth: usize,
     ) -> Walk<'s> {
-        Walk { plan, text, tokens: &index.tokens, index, nodes, max_depth, deepest: 0, double: NONE }
+        Walk { plan, grammar: Grammar::new(text, index, max_depth), nodes, double: NONE }
     }
 
     /// Reads the one value of the text into a node. Returns its end, or none if it isn't JSON within the limits.
     pub(crate) fn whole(&mut self, id: u32) -> Option<usize> {
         let trie = self.nodes.get(id as usize).map_or(NOWHERE, |node| node.trie);
         let done = self.value(0, id, trie, 0);
-        let all = done != Done::FAIL && done.next() + AHEAD == self.tokens.len();
-        all.then(|| done.end())
-    }
-
-    /// Where a token stands. Nobody looks further than [`AHEAD`].
-    #[inline(always)]
-    fn token(&self, i: usize) -> usize {
-        self.tokens.get(i).map_or(0, |at| *at as usize)
-    }
-
-    /// The first byte of a token, or whatever stands behind the text.
-    #[inline(always)]
-    fn at(&self, i: usize) -> u8 {
-        self.text.get(self.token(i)).copied().unwrap_or(0)
-    }
-
-    /// The quotes of a key, and where its value starts, if a key and a colon stand here.
-    #[inline(always)]
-    fn key(&self, i: usize) -> Option<(usize, usize)> {
-        let [open, close, colon] = *self.tokens.get(i..)?.first_chunk::<3>()?;
-        let byte = |at: u32| self.text.get(at as usize).copied();
-        (byte(open) == Some(b'"') && byte(colon) == Some(b':')).then_some((open as usize, close as usize))
+        self.grammar.is_whole(done).then(|| done.end())
     }
 
     #[inline(always)]
@@ -96,27 +42,27 @@ impl<'s> Walk<'s> {
     #[inline(always)]
     fn value(&mut self, i: usize, id: u32, trie: Place, depth: usize) -> Done {
         let plan = self.plan;
-        match (self.at(i), plan.trie.get(usize::from(trie))) {
+        match (self.grammar.at(i), plan.trie.get(usize::from(trie))) {
             (b'{', Some(below)) if !below.is_leaf() => self.object(i, id, below, depth + 1),
             (b'[', Some(TrieNode { star: Some(star), .. })) => self.array(i, id, *star, depth + 1),
-            _ => self.skip(i, depth),
+            _ => self.grammar.skip(i, depth),
         }
     }
 
     fn object(&mut self, open: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
-        if !self.enter(depth) {
+        if !self.grammar.enter(depth) {
             return Done::FAIL;
         }
-        let mut children = Children::new(self.token(open) + 1);
+        let mut children = Children::new(self.grammar.token(open) + 1);
         let mut i = open + 1;
-        if self.at(i) != b'}' {
+        if self.grammar.at(i) != b'}' {
             loop {
                 let done = self.member(&mut children, i, id, below, depth);
                 if done == Done::FAIL {
                     return done;
                 }
                 i = done.next();
-                match self.at(i) {
+                match self.grammar.at(i) {
                     b',' => i += 1,
                     b'}' => break,
                     _ => return Done::FAIL,
@@ -134,15 +80,15 @@ impl<'s> Walk<'s> {
 
     #[inline(never)]
     fn member(&mut self, children: &mut Children, i: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
-        let Some((key, close)) = self.key(i) else { return Done::FAIL };
+        let Some((key, close)) = self.grammar.key(i) else { return Done::FAIL };
         let (key_end, value) = (close + 1, i + 3);
-        let mut branch = below.branch_at(self.text, key + 1, close);
-        if branch.is_none() && self.index.slashed(key, close) {
-            branch = below.branch(&crate::json::unescaped(self.text.get(key..key_end).unwrap_or_default()));
+        let mut branch = below.branch_at(self.grammar.text, key + 1, close);
+        if branch.is_none() && self.grammar.slashed(key, close) {
+            branch = below.branch(&crate::json::unescaped(self.grammar.text.get(key..key_end).unwrap_or_default()));
         }
         children.close(self, key);
         let done = match (branch, below.star) {
-            (None, None) => self.skip(value, depth),
+            (None, None) => self.grammar.skip(value, depth),
             (Some((at, branch)), _) => {
                 let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
                 let double = children.seen & bit != 0 || bit == 0 && self.has(children.first, branch.symbol);
@@ -166,15 +112,15 @@ impl<'s> Walk<'s> {
     }
 
     fn array(&mut self, open: usize, id: u32, star: Place, depth: usize) -> Done {
-        if !self.enter(depth) {
+        if !self.grammar.enter(depth) {
             return Done::FAIL;
         }
-        let start = self.token(open);
+        let start = self.grammar.token(open);
         let mut children = Children::new(start + 1);
         let mut i = open + 1;
-        if self.at(i) != b']' {
+        if self.grammar.at(i) != b']' {
             loop {
-                children.close(self, self.token(i));
+                children.close(self, self.grammar.token(i));
                 let done = self.child(&mut children, i, id, (NO_SYM, star), Text::EMPTY, depth);
                 if done == Done::FAIL {
                     return done;
@@ -182,7 +128,7 @@ impl<'s> Walk<'s> {
                 children.count += 1;
                 children.end = done.end();
                 i = done.next();
-                match self.at(i) {
+                match self.grammar.at(i) {
                     b',' => i += 1,
                     b']' => break,
                     _ => return Done::FAIL,
@@ -204,7 +150,7 @@ impl<'s> Walk<'s> {
         depth: usize,
     ) -> Done {
         let id = self.nodes.len() as u32;
-        let start = self.token(i) as u32;
+        let start = self.grammar.token(i) as u32;
         self.nodes.push(Node::new(parent, symbol, trie, key, children.end as u32, start));
         match children.last {
             NONE => children.first = id,
@@ -230,13 +176,7 @@ impl<'s> Walk<'s> {
         if let Some(node) = self.node(id) {
             (node.first, node.last, node.last_end, node.live, node.shape) = (first, last, end, count, shape);
         }
-        Done::new(close + 1, self.token(close) + 1)
-    }
-
-    #[inline(always)]
-    fn enter(&mut self, depth: usize) -> bool {
-        self.deepest = self.deepest.max(depth);
-        depth <= self.max_depth
+        Done::new(close + 1, self.grammar.token(close) + 1)
     }
 
     /// Whether one of the siblings from `first` on has this symbol.
@@ -257,89 +197,12 @@ impl<'s> Walk<'s> {
         let mut keys = Vec::new();
         let mut at = first;
         while let Some(node) = self.nodes.get(at as usize) {
-            let key = self.text.get(node.key.start as usize..node.key.end as usize).unwrap_or_default();
+            let key = self.grammar.text.get(node.key.start as usize..node.key.end as usize).unwrap_or_default();
             keys.push((crate::json::unescaped(key), at));
             at = node.next;
         }
         keys.sort_unstable();
         keys.windows(2).find_map(|pair| if let [a, b] = pair { (a.0 == b.0).then_some(b.1) } else { None })
-    }
-
-    /// Validates a value that nobody touches. `depth` is that of the container around it.
-    #[inline(always)]
-    fn skip(&mut self, i: usize, depth: usize) -> Done {
-        match self.at(i) {
-            b'"' => Done::new(i + 2, self.token(i + 1) + 1),
-            b'{' => self.skip_object(i, depth + 1),
-            b'[' => self.skip_array(i, depth + 1),
-            _ => self.scalar(i),
-        }
-    }
-
-    #[inline(never)]
-    fn skip_object(&mut self, open: usize, depth: usize) -> Done {
-        if !self.enter(depth) {
-            return Done::FAIL;
-        }
-        let mut i = open + 1;
-        if self.at(i) != b'}' {
-            loop {
-                if self.key(i).is_none() {
-                    return Done::FAIL;
-                }
-                let done = self.skip(i + 3, depth);
-                if done == Done::FAIL {
-                    return done;
-                }
-                i = done.next();
-                match self.at(i) {
-                    b',' => i += 1,
-                    b'}' => break,
-                    _ => return Done::FAIL,
-                }
-            }
-        }
-        Done::new(i + 1, self.token(i) + 1)
-    }
-
-    #[inline(never)]
-    fn skip_array(&mut self, open: usize, depth: usize) -> Done {
-        if !self.enter(depth) {
-            return Done::FAIL;
-        }
-        let mut i = open + 1;
-        if self.at(i) != b']' {
-            loop {
-                let done = self.skip(i, depth);
-                if done == Done::FAIL {
-                    return done;
-                }
-                i = done.next();
-                match self.at(i) {
-                    b',' => i += 1,
-                    b']' => break,
-                    _ => return Done::FAIL,
-                }
-            }
-        }
-        Done::new(i + 1, self.token(i) + 1)
-    }
-
-    /// A number, `true`, `false` or `null`, up to white space or the next token.
-    #[inline(never)]
-    fn scalar(&mut self, i: usize) -> Done {
-        let start = self.token(i);
-        let end = match self.at(i) {
-            b'-' | b'0'..=b'9' => number(self.text, start),
-            _ => literal(self.text, start),
-        };
-        let Some(end) = end else { return Done::FAIL };
-        let next = self.token(i + 1);
-        // What goes on behind a scalar without being a token is no white space.
-        if end != next && !matches!(self.text.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) || end > next {
-            return Done::FAIL;
-        }
-        Done::new(i + 1, end)
     }
 }
 
@@ -377,7 +240,7 @@ impl Children {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use crate::cursor::Cursor;
-    use crate::plan::{Plan, compile};
+    use crate::plan::{Plan, ROOT, compile};
     use crate::tape::Tape;
     use proptest::prelude::*;
 
@@ -449,7 +312,7 @@ mod tests {
         fn blocks_and_bytes_agree_on_what_is_json(document in document()) {
             let plan = plan();
             let mut tape = Tape::new(&plan);
-            let walked = tape.read(&plan, &document).err();
+            let walked = tape.read(&plan, ROOT, &document).err();
             let twice = matches!(walked, Some(crate::cursor::Flaw::Duplicate { .. }));
             if !twice {
                 prop_assert_eq!(walked, Cursor::flaw(&document, plan.policy.max_depth), "{}", String::from_utf8_lossy(&document));

@@ -5,8 +5,9 @@
 //! the touched places but its position. Costs: one node for each touched member that is there.
 
 use crate::cursor::{Cursor, DEEPEST, Flaw};
+use crate::grammar::Grammar;
 use crate::index::{BLOCK, Index};
-use crate::plan::{NO_SYM, NOWHERE, Place, Plan, ROOT, Sym, TrieNode};
+use crate::plan::{NO_SYM, NOWHERE, Place, Plan, Sym, TrieNode};
 use crate::scan::Walk;
 use crate::splice::splice;
 
@@ -167,41 +168,51 @@ impl Tape {
         Tape { nodes: Vec::new(), text, index: Index::default(), record: Text::EMPTY, deepest: 0 }
     }
 
-    /// Reads a record: validates all of it and keeps the places of the plan.
-    pub(crate) fn read(&mut self, plan: &Plan, record: &[u8]) -> Result<(), Flaw> {
-        self.read_at(plan, ROOT, record)
+    /// Reads a document of which the plan knows what it knows of a place: validates all of it and keeps its places.
+    pub(crate) fn read(&mut self, plan: &Plan, place: Place, document: &[u8]) -> Result<(), Flaw> {
+        self.load(plan, document)?;
+        self.walk(plan, place, document)
     }
 
-    /// Reads a document of which the plan knows what it knows of a place.
-    pub(crate) fn read_at(&mut self, plan: &Plan, place: Place, record: &[u8]) -> Result<(), Flaw> {
-        self.nodes.clear();
+    /// Finds the tokens of a document.
+    pub(crate) fn load(&mut self, plan: &Plan, document: &[u8]) -> Result<(), Flaw> {
         self.text.truncate(plan.constants.len());
         let start = self.text.len();
-        self.text.extend_from_slice(record);
+        self.text.extend_from_slice(document);
         let end = self.text.len();
         self.text.extend_from_slice(&[b' '; BLOCK]);
         self.record = Text { start: start as u32, end: end as u32 };
-        let first = start + record.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        if self.text.get(first) != Some(&b'{') {
+        if !self.index.read(&self.text, start, end) {
+            return Err(flaw(plan, document));
+        }
+        Ok(())
+    }
+
+    /// Walks over the tokens that were found last.
+    pub(crate) fn walk(&mut self, plan: &Plan, place: Place, document: &[u8]) -> Result<(), Flaw> {
+        let first = self.grammar(plan).token(0) as u32;
+        if self.text.get(first as usize) != Some(&b'{') {
             return Err(Flaw::Opaque);
         }
-        self.nodes.push(Node::new(NONE, NO_SYM, place, Text::EMPTY, 0, first as u32));
-        let max_depth = (plan.policy.max_depth as usize).min(DEEPEST);
-        if !self.index.read(&self.text, start, end) {
-            return Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 }));
-        }
+        self.nodes.clear();
+        self.nodes.push(Node::new(NONE, NO_SYM, place, Text::EMPTY, 0, first));
         let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
-        let mut walk = Walk::new(plan, text, index, nodes, max_depth);
+        let mut walk = Walk::new(plan, text, index, nodes, max_depth(plan));
         let done = walk.whole(DOCUMENT);
-        self.deepest = walk.deepest as u32;
+        self.deepest = walk.grammar.deepest as u32;
         match (done, walk.double) {
             (Some(end), _) => {
                 self.node_mut(DOCUMENT).value.end = end as u32;
                 Ok(())
             }
-            (None, NONE) => Err(Cursor::flaw(record, max_depth as u32).unwrap_or(Flaw::Syntax { at: 0 })),
+            (None, NONE) => Err(flaw(plan, document)),
             (None, node) => Err(Flaw::Duplicate { node }),
         }
+    }
+
+    /// The tokens that were found last.
+    pub(crate) fn grammar(&self, plan: &Plan) -> Grammar<'_> {
+        Grammar::new(&self.text, &self.index, max_depth(plan))
     }
 
     /// Appends all that is written for the record: what stands around its value, and the value as the ops have left it.
@@ -467,6 +478,20 @@ impl Tape {
         let (text, index, nodes) = (&self.text, &self.index, &mut self.nodes);
         Walk::new(plan, text, index, nodes, DEEPEST).whole(id);
     }
+}
+
+fn max_depth(plan: &Plan) -> usize {
+    (plan.policy.max_depth as usize).min(DEEPEST)
+}
+
+/// What is wrong with a document. One that doesn't start as an object isn't looked into.
+#[cold]
+fn flaw(plan: &Plan, document: &[u8]) -> Flaw {
+    let first = document.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first != Some(&b'{') {
+        return Flaw::Opaque;
+    }
+    Cursor::flaw(document, max_depth(plan) as u32).unwrap_or(Flaw::Syntax { at: 0 })
 }
 
 /// Appends bytes, a few of them in place: `memory.copy` is a call out of the sandbox. The last lane overlaps the one

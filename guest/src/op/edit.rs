@@ -1,5 +1,7 @@
 //! Edits: functions of one member's text or absence, each with its inverse.
 
+use std::borrow::Cow;
+
 use crate::json;
 use crate::number::Scale;
 use crate::op::convert::{self, Convert};
@@ -76,6 +78,9 @@ impl<'p> Put<'p> {
 
 /// What an entry of the carry says of one text: what was there, and what was put there.
 pub(crate) type Remembered<'m> = (Option<&'m str>, Option<&'m str>);
+
+/// What the carry is to remember of one text: what was there, and what was put there.
+pub(crate) type Memory<'t> = (Option<Cow<'t, [u8]>>, Option<Cow<'t, [u8]>>);
 
 /// What an edit makes of what the carry remembers.
 pub(crate) enum Recalled<'p> {
@@ -182,21 +187,21 @@ impl Edit {
 
     /// The carry's one rule: what was there and what was put there, where the inverse of what was put isn't what was
     /// there. A pack without a carry doesn't remember how a value was spelled.
-    pub(crate) fn memory(
+    pub(crate) fn memory<'t>(
         &self,
         direction: Direction,
-        found: Option<&[u8]>,
-        now: Option<&[u8]>,
+        found: Option<&'t [u8]>,
+        now: Option<&'t [u8]>,
         carry: CarryPlace,
         back: &mut Vec<u8>,
-    ) -> Option<(Option<String>, Option<String>)> {
+    ) -> Option<Memory<'t>> {
         let put = self.write(direction.opposite(), now, back);
         let back = put.map(|put| put.text(now, back));
         if matches!(back, Ok(back) if self.comes_back(back, found)) {
-            return self.keepsake(direction, found).map(|keepsake| (Some(keepsake), None));
+            return self.keepsake(direction, found).map(|keepsake| (Some(Cow::Owned(keepsake.into_bytes())), None));
         }
         let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
-        (!(spelling && carry == CarryPlace::None)).then(|| (found.map(json::owned), now.map(json::owned)))
+        (!(spelling && carry == CarryPlace::None)).then(|| (found.map(Cow::Borrowed), now.map(Cow::Borrowed)))
     }
 
     /// What must be remembered of a text even though the inverse brings it back, as servers may lose it by themselves.

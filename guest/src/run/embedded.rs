@@ -58,7 +58,7 @@ impl<'r> Run<'r> {
         let embedded = Embedded::decode(string);
         let place = self.plan.trie.get(usize::from(self.tape.node(node).trie)).and_then(|place| place.document);
         let mut tape = Tape::new(self.plan);
-        if let Err(flaw) = tape.read_at(self.plan, place.unwrap_or(NOWHERE), &embedded.text) {
+        if let Err(flaw) = tape.read(self.plan, place.unwrap_or(NOWHERE), &embedded.text) {
             return Err(match flaw {
                 Flaw::Duplicate { .. } => {
                     let expected = "each key that a rule touches once";

@@ -1,0 +1,195 @@
+//! What comes to the end of an object, and what becomes of one whose members have left.
+
+use super::{Made, Object, Walk};
+use crate::fuse::{Deed, Event, Gone, What};
+use crate::grammar::Done;
+use crate::json;
+use crate::op::{Direction, Emptied};
+use crate::plan::{Body, Place, Sym, TrieNode};
+use crate::splice::key;
+
+/// What stands before a member that comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    Nothing,
+    Comma,
+    Text(usize, usize),
+}
+
+/// What has left an object that others come to.
+#[derive(Clone, Copy)]
+struct Left {
+    /// How many members the object has had.
+    members: usize,
+    /// Where their turns start.
+    turns: usize,
+    /// What stood before the first of those at the end of the object, and the last of their turns.
+    trailing: Option<(usize, usize, u32)>,
+}
+
+impl<'r> Walk<'r> {
+    /// Writes the end of an object.
+    #[inline(never)]
+    pub(super) fn close(&mut self, object: &mut Object<'r>, below: &TrieNode, given: bool, depth: usize) -> Option<()> {
+        if below.star.is_some() {
+            self.keys_differ(object.keys).then_some(())?;
+            self.desk.keys.truncate(object.keys);
+        }
+        let events = &object.fate.events;
+        let empty = self.desk.leavers.len() - object.leavers == object.members;
+        let goes = |last: &Gone| empty && last.emptied == Emptied::Goes && last.parents > 0;
+        let last = object.last.filter(goes);
+        if empty && (last.is_some() || !given) && events.iter().any(|event| self.may_come(event)) {
+            return None; // a parent that is empty when something comes is remembered
+        }
+        if let Some(last) = last {
+            // Nothing comes, but what is missing may have to be remembered.
+            self.events(events, depth, None)?;
+            self.gone = Some(Gone { parents: last.parents - 1, ..last });
+        } else {
+            let trailing = object.gap.take().map(|gap| {
+                self.write_to(gap.before);
+                self.written = object.end;
+                (gap.before, gap.start, gap.last)
+            });
+            if !events.is_empty() {
+                self.write_to(object.end);
+                let left = Left { members: object.members, turns: object.leavers, trailing };
+                self.events(events, depth, Some(left))?;
+            }
+        }
+        self.desk.leavers.truncate(object.leavers);
+        Some(())
+    }
+
+    /// Whether no key stands twice.
+    fn keys_differ(&mut self, from: usize) -> bool {
+        let text = self.grammar.text;
+        let keys = self.desk.keys.get(from..).unwrap_or_default().iter();
+        let mut keys: Vec<_> =
+            keys.map(|key| json::unescaped(text.get(key.0 as usize..key.1 as usize).unwrap_or_default())).collect();
+        keys.sort_unstable();
+        keys.windows(2).all(|pair| !matches!(pair, [one, other] if one == other))
+    }
+
+    /// The token of a member that is to come from elsewhere, if it was met. It must not be met later.
+    fn awaited(&mut self, place: Place) -> Option<usize> {
+        let met = self.met(place);
+        if met.is_none() {
+            self.desk.missed.push((place, self.scope));
+        }
+        met
+    }
+
+    /// Whether an event may put something.
+    fn may_come(&mut self, event: &Event) -> bool {
+        match &event.what {
+            What::Moved(place) => self.awaited(*place).is_some(),
+            What::Put { unless, deeds } => {
+                !deeds.first().is_some_and(|deed| deed.goes(self.direction))
+                    && unless.is_none_or(|place| self.met(place).is_none())
+            }
+            What::Object { .. } => true,
+        }
+    }
+
+    /// Writes what comes to an object, of which these have left, or to one that is made. Returns the turn of the first
+    /// that came.
+    fn events(&mut self, events: &'r [Event], depth: usize, left: Option<Left>) -> Option<Option<u32>> {
+        let mut came = None;
+        for event in events {
+            match &event.what {
+                What::Moved(place) => {
+                    let Some(token) = self.awaited(*place) else { continue };
+                    self.lead(&mut came, event.order, left, event.key);
+                    let fate = self.fused.fates.get(usize::from(*place))?;
+                    let written = std::mem::replace(&mut self.written, self.grammar.token(token));
+                    let done = self.value(*place, fate, token, false, depth);
+                    if done == Done::FAIL || self.gone.take().is_some() {
+                        return None;
+                    }
+                    self.write_to(done.end());
+                    self.written = written;
+                }
+                What::Put { unless, deeds } => {
+                    if unless.is_some_and(|place| self.met(place).is_some()) {
+                        continue;
+                    }
+                    let made = self.worked(deeds, Made::Absent)?;
+                    if !matches!(made, Made::Absent) {
+                        self.lead(&mut came, event.order, left, event.key);
+                        self.write(made);
+                    }
+                }
+                What::Object { place, first } => {
+                    if !first || self.met(*place).is_some() {
+                        continue;
+                    }
+                    let inner = &self.fused.fates.get(usize::from(*place))?.events;
+                    let (mark, before) = (self.desk.out.len(), came);
+                    let guess =
+                        inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order);
+                    self.lead(&mut came, guess, left, event.key);
+                    self.desk.out.push(b'{');
+                    let Some(order) = self.events(inner, depth + 1, None)? else {
+                        self.desk.out.truncate(mark);
+                        came = before;
+                        continue;
+                    };
+                    let stays = |event: &Event| match &event.what {
+                        What::Put { deeds, .. } => deeds.iter().any(Deed::lets_parents_stay),
+                        What::Moved(_) | What::Object { .. } => false,
+                    };
+                    let as_guessed =
+                        order == guess || self.before(before, order, left) == self.before(before, guess, left);
+                    if !as_guessed || inner.iter().any(stays) {
+                        return None; // that the object was missing is remembered
+                    }
+                    came = before.or(Some(order));
+                    self.desk.out.push(b'}');
+                }
+            }
+        }
+        Some(came)
+    }
+
+    /// Writes the key of a member that comes, and what stands before it.
+    fn lead(&mut self, came: &mut Option<u32>, order: u32, left: Option<Left>, symbol: Sym) {
+        let key = key(self.plan, symbol);
+        let (start, end) = (key.start as usize, key.end as usize);
+        match self.before(*came, order, left) {
+            Lead::Comma => self.copy(start, end),
+            Lead::Nothing => self.copy(start + 1, end),
+            Lead::Text(from, to) => {
+                self.copy(from, to);
+                self.copy(start + 1, end);
+            }
+        }
+        *came = came.or(Some(order));
+    }
+
+    /// What stands before a member that comes, by its turn. If members at the end have left after it came (a move puts
+    /// before it takes), it has inherited what stood before the first of them.
+    fn before(&self, came: Option<u32>, order: u32, left: Option<Left>) -> Lead {
+        if came.is_some() {
+            return Lead::Comma;
+        }
+        let Some(Left { members, turns, trailing }) = left else { return Lead::Nothing };
+        let turns = self.desk.leavers.get(turns..).unwrap_or_default();
+        match trailing {
+            Some((from, to, last)) if last >= order => Lead::Text(from, to),
+            _ if turns.iter().filter(|turn| **turn < order).count() == members => Lead::Nothing,
+            _ => Lead::Comma,
+        }
+    }
+}
+
+impl Deed {
+    fn goes(&self, direction: Direction) -> bool {
+        matches!(&self.code.body, Body::Edit { edit, .. } if edit.goes(direction))
+    }
+
+    fn lets_parents_stay(&self) -> bool {
+        matches!(&self.code.body, Body::Edit { edit, .. } if edit.emptied() == Emptied::Stays)
+    }
+}

@@ -1,0 +1,128 @@
+//! The bytes of a record as they are written: a buffer that is kept, and filled without asking for room byte by byte.
+
+/// How many bytes are copied at once; so many must stand behind what is copied from the tape's text.
+const LANES: usize = 32;
+
+/// More than this is the host's `memcpy`'s to copy. That is a call out of the sandbox.
+const LONG: usize = 256;
+
+/// A buffer and how much of it is written.
+#[derive(Default)]
+pub(super) struct Out {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Out {
+    /// Starts anew, with room for a record that is not much longer than this.
+    pub(super) fn start(&mut self, length: usize) {
+        self.length = 0;
+        self.reserve(length + length / 8 + 256);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.length = length;
+    }
+
+    pub(super) fn ends_with(&self, byte: u8) -> bool {
+        self.bytes().last() == Some(&byte)
+    }
+
+    pub(super) fn push(&mut self, byte: u8) {
+        self.append(&[byte]);
+    }
+
+    /// Appends a piece of a text, behind which [`LANES`] more bytes stand.
+    #[inline(always)]
+    pub(super) fn copy(&mut self, text: &[u8], start: usize, end: usize) {
+        let short = end.wrapping_sub(start) <= 16;
+        let from = text.get(start..).and_then(<[u8]>::first_chunk::<16>);
+        let to = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<16>);
+        match (from, to) {
+            (Some(from), Some(to)) if short => {
+                *to = *from;
+                self.length += end - start;
+            }
+            _ => self.copy_lanes(text, start, end),
+        }
+    }
+
+    #[inline(never)]
+    fn copy_lanes(&mut self, text: &[u8], start: usize, end: usize) {
+        let length = end.saturating_sub(start);
+        let room = length.next_multiple_of(LANES);
+        if self.length + room > self.bytes.len() {
+            self.reserve(room);
+        }
+        let to = self.bytes.get_mut(self.length..self.length + room).unwrap_or_default();
+        match text.get(start..start + room) {
+            Some(from) if length <= LONG => {
+                // Two lanes at a time, so that this stays a loop and becomes no call.
+                for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from.as_chunks::<LANES>().0) {
+                    let ([one, two], [first, second]) = (to.as_chunks_mut::<16>().0, from.as_chunks::<16>().0) else {
+                        continue;
+                    };
+                    *one = *first;
+                    *two = *second;
+                }
+            }
+            _ => to.iter_mut().zip(text.get(start..end).unwrap_or_default()).for_each(|(to, from)| *to = *from),
+        }
+        self.length += length;
+    }
+
+    /// Appends any bytes. The last lane overlaps the one before, so that no byte is copied alone.
+    #[inline(never)]
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        let length = bytes.len();
+        if self.length + length > self.bytes.len() {
+            self.reserve(length);
+        }
+        let to = self.bytes.get_mut(self.length..self.length + length).unwrap_or_default();
+        self.length += length;
+        if length > LONG {
+            return to.copy_from_slice(bytes);
+        }
+        if let (Some(end), Some(last)) = (to.last_chunk_mut::<16>(), bytes.last_chunk::<16>()) {
+            *end = *last;
+            let (to, _) = to.as_chunks_mut::<16>();
+            for (to, from) in to.iter_mut().zip(bytes.as_chunks::<16>().0) {
+                *to = *from;
+            }
+            return;
+        }
+        macro_rules! overlap {
+            ($size:literal) => {
+                if let (Some(last), Some(first)) = (bytes.last_chunk::<$size>(), bytes.first_chunk::<$size>()) {
+                    if let Some(start) = to.first_chunk_mut::<$size>() {
+                        *start = *first;
+                    }
+                    if let Some(end) = to.last_chunk_mut::<$size>() {
+                        *end = *last;
+                    }
+                    return;
+                }
+            };
+        }
+        overlap!(8);
+        overlap!(4);
+        to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    }
+
+    /// Makes room for so many more bytes, and for the lane that may reach beyond them.
+    #[cold]
+    fn reserve(&mut self, more: usize) {
+        let wanted = self.length + more + LANES;
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted.max(2 * self.bytes.len()), 0);
+        }
+    }
+}
