@@ -8,16 +8,16 @@ mod end;
 mod keep;
 mod out;
 
-use crate::fuse::{Check, Deed, Fate, Fused, Gone};
+use crate::fuse::{Check, Deed, Fate, Fused, Gone, Task};
 use crate::grammar::{Done, Grammar};
 use crate::json;
 use crate::op::{Direction, Put};
 use crate::pack::CarryPlace;
-use crate::plan::{Body, Place, Plan, ROOT, TrieNode};
+use crate::plan::{Body, Glance, NOWHERE, Place, Plan, ROOT, TrieNode};
 use crate::rules::{Counts, Effect, Translation};
 use crate::run::same;
 use crate::splice::key;
-use crate::tape::Tape;
+use crate::tape::{Tape, Text};
 
 use keep::{Element, Ledger};
 use out::Out;
@@ -43,6 +43,9 @@ pub(crate) struct Emission {
 /// The token of a place that hasn't been met: the root's, which is no member of anything.
 const NOT_MET: u32 = 0;
 
+/// The place of a member whose key needs a closer look.
+const UNSURE: Place = NOWHERE - 1;
+
 /// One record on its way.
 struct Walk<'r> {
     plan: &'r Plan,
@@ -64,6 +67,7 @@ struct Walk<'r> {
 /// An object under way.
 struct Object<'r> {
     fate: &'r Fate,
+    below: &'r TrieNode,
     /// The token of its brace.
     open: u32,
     /// Where the last member ends, or the brace.
@@ -201,6 +205,7 @@ impl<'r> Walk<'r> {
         }
         let mut object = Object {
             fate,
+            below,
             open: open as u32,
             end: self.grammar.token(open) + 1,
             members: 0,
@@ -210,75 +215,83 @@ impl<'r> Walk<'r> {
             last: None,
         };
         let mut i = open + 1;
-        if self.grammar.at(i) != b'}' {
-            loop {
-                let Some((key, close)) = self.grammar.key(i) else { return Done::FAIL };
-                let done = match below.branch_at(self.grammar.text, key + 1, close) {
-                    Some((_, branch)) => self.member(&mut object, branch.node, (key, close), i + 3, depth),
-                    None => self.other(&mut object, below, (key, close), i + 3, depth),
-                };
-                if done == Done::FAIL {
-                    return done;
+        if self.grammar.at(i) == b'}' {
+            return self.closed(&mut object, i, given, depth);
+        }
+        loop {
+            let Some(key) = self.grammar.key(i) else { return Done::FAIL };
+            let value = i + 3;
+            let place = match below.glance(self.grammar.text, key.0 + 1, key.1) {
+                Glance::Nobody => NOWHERE,
+                Glance::Named(place) => place,
+                Glance::Unsure => UNSURE,
+            };
+            let task = if place == NOWHERE { Task::Nothing } else { self.meet(place, value, object.open) };
+            let done = match task {
+                Task::Nothing | Task::Rename => {
+                    self.stay(&mut object, key.0);
+                    if task == Task::Rename {
+                        self.rename(place, key);
+                    }
+                    match self.grammar.at(value) {
+                        b'"' => Done::new(value + 2, self.grammar.token(value + 1) + 1),
+                        _ => self.grammar.skip(value, depth),
+                    }
                 }
-                object.members += 1;
-                object.end = done.end();
-                i = done.next();
-                match self.grammar.at(i) {
-                    b',' => i += 1,
-                    b'}' => break,
-                    _ => return Done::FAIL,
-                }
+                Task::Any => self.named(&mut object, place, key, value, depth),
+            };
+            if done == Done::FAIL {
+                return done;
+            }
+            object.members += 1;
+            object.end = done.end();
+            i = done.next();
+            match self.grammar.at(i) {
+                b',' => i += 1,
+                b'}' => return self.closed(&mut object, i, given, depth),
+                _ => return Done::FAIL,
             }
         }
+    }
+
+    /// Notes where the value of a place stands, and tells what there is to do.
+    #[inline(always)]
+    fn meet(&mut self, place: Place, value: usize, open: u32) -> Task {
+        let (met, task) = (self.desk.tokens.get_mut(usize::from(place)), self.fused.tasks.get(usize::from(place)));
+        match (met, task) {
+            (Some(met), Some(task)) if *met <= open => {
+                *met = value as u32;
+                *task
+            }
+            // A key that stands twice, or no place at all.
+            _ => Task::Any,
+        }
+    }
+
+    /// The brace of an object closes.
+    #[inline(always)]
+    fn closed(&mut self, object: &mut Object<'r>, i: usize, given: bool, depth: usize) -> Done {
         self.gone = None;
-        let plain = object.last.is_none() && fate.events.is_empty() && below.star.is_none();
-        if !plain && self.close(&mut object, below, given, depth).is_none() {
+        let plain = object.last.is_none() && object.fate.events.is_empty() && object.below.star.is_none();
+        if !plain && self.close(object, given, depth).is_none() {
             return Done::FAIL;
         }
         self.last_end = object.end;
         Done::new(i + 1, self.grammar.token(i) + 1)
     }
 
-    /// A member that the plan names.
-    #[inline(always)]
-    fn member(
-        &mut self,
-        object: &mut Object<'r>,
-        place: Place,
-        key: (usize, usize),
-        value: usize,
-        depth: usize,
-    ) -> Done {
-        let (Some(met), Some(fate)) =
-            (self.desk.tokens.get_mut(usize::from(place)), self.fused.fates.get(usize::from(place)))
-        else {
-            return Done::FAIL;
-        };
-        if *met > object.open {
-            return Done::FAIL; // its key stands twice
-        }
-        *met = value as u32;
-        if fate.plain {
-            self.stay(object, key.0);
-            return self.grammar.skip(value, depth);
-        }
-        self.touched(object, (place, fate), key, value, depth)
-    }
-
-    /// A member that the plan doesn't name, or not in this spelling.
-    fn other(
-        &mut self,
-        object: &mut Object<'r>,
-        below: &TrieNode,
-        key: (usize, usize),
-        value: usize,
-        depth: usize,
-    ) -> Done {
-        if self.grammar.slashed(key.0, key.1) {
+    /// A member of which one look at its key doesn't tell all.
+    #[inline(never)]
+    fn unsure(&mut self, object: &mut Object<'r>, key: (usize, usize), value: usize, depth: usize) -> Done {
+        let below = object.below;
+        let mut place = below.find(self.grammar.text, key.0 + 1, key.1).map(|slot| slot.node);
+        if place.is_none() && self.grammar.slashed(key.0, key.1) {
             let raw = self.grammar.text.get(key.0..key.1 + 1).unwrap_or_default();
-            if let Some((_, branch)) = below.branch(&json::unescaped(raw)) {
-                return self.member(object, branch.node, key, value, depth);
-            }
+            place = below.branch(&json::unescaped(raw)).map(|(_, branch)| branch.node);
+        }
+        if let Some(place) = place {
+            self.meet(place, value, object.open);
+            return self.named(object, place, key, value, depth);
         }
         self.stay(object, key.0);
         let Some(star) = below.star else { return self.grammar.skip(value, depth) };
@@ -298,16 +311,23 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// A member with which something is to be done, or in which the plan knows places.
+    /// A member that the plan names, or whose key needs a closer look.
     #[inline(never)]
-    fn touched(
+    fn named(
         &mut self,
         object: &mut Object<'r>,
-        (place, fate): (Place, &'r Fate),
+        place: Place,
         key: (usize, usize),
         value: usize,
         depth: usize,
     ) -> Done {
+        if place == UNSURE {
+            return self.unsure(object, key, value, depth);
+        }
+        let Some(fate) = self.fused.fates.get(usize::from(place)) else { return Done::FAIL };
+        if self.desk.tokens.get(usize::from(place)) != Some(&(value as u32)) {
+            return Done::FAIL; // its key stands twice
+        }
         if fate.refused {
             return Done::FAIL;
         }
@@ -323,11 +343,8 @@ impl<'r> Walk<'r> {
         }
         let (before, gap, mark) = (self.written, object.gap, self.desk.out.len());
         self.stay(object, key.0);
-        if let Some(symbol) = fate.key {
-            self.write_to(key.0);
-            let new = crate::splice::key(self.plan, symbol);
-            self.copy(new.start as usize + 1, new.end as usize - 1);
-            self.written = key.1 + 1;
+        if fate.key.is_some() {
+            self.rename(place, key);
         }
         let done = self.value(place, fate, value, false, depth);
         if fate.thins
@@ -339,6 +356,16 @@ impl<'r> Walk<'r> {
             self.leave(object, gone, key.0);
         }
         done
+    }
+
+    /// Writes another key.
+    #[inline(never)]
+    fn rename(&mut self, place: Place, (start, end): (usize, usize)) {
+        let symbol = self.fused.fates.get(usize::from(place)).and_then(|fate| fate.key);
+        let new = symbol.map_or(Text::EMPTY, |symbol| key(self.plan, symbol));
+        self.write_to(start);
+        self.copy(new.start as usize + 1, new.end as usize - 1);
+        self.written = end + 1;
     }
 
     /// Whether nothing is left of a member that goes.
@@ -398,11 +425,12 @@ impl<'r> Walk<'r> {
         if !self.grammar.enter(depth) {
             return Done::FAIL;
         }
+        let idle = self.fused.tasks.get(usize::from(star)) == Some(&Task::Nothing);
         let (mut i, mut index) = (open + 1, 0);
         if self.grammar.at(i) != b']' {
             loop {
                 let element = Element::new((star, open as u32), index, i, (0, 0));
-                let done = if fate.plain { self.grammar.skip(i, depth) } else { self.starred(fate, element, depth) };
+                let done = if idle { self.grammar.skip(i, depth) } else { self.starred(fate, element, depth) };
                 if done == Done::FAIL {
                     return done;
                 }

@@ -18,15 +18,26 @@ use crate::plan::{Body, Code, Hop, NO_SYM, Place, Plan, ROOT, Sym};
 pub(crate) struct Fused {
     /// What becomes of the member at each place of the trie.
     pub(crate) fates: Vec<Fate>,
+    /// The same in short.
+    pub(crate) tasks: Vec<Task>,
     /// What detection asks of the source, and of the result as far as it isn't known beforehand; all of it must hold.
     pub(crate) checks: Vec<Check>,
+}
+
+/// What there is to do with a member, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Nothing, and nothing below that anybody knows of.
+    Nothing,
+    /// It gets another key, and nothing is below.
+    Rename,
+    /// Whatever its fate says.
+    Any,
 }
 
 /// What becomes of a member.
 #[derive(Default)]
 pub(crate) struct Fate {
-    /// Whether there is nothing to do here, and nothing below that anybody knows of.
-    pub(crate) plain: bool,
     /// Of an element: where that stands which tells it apart from others, if the plan looks at it.
     pub(crate) names: Vec<Place>,
     /// Whether a record that has a member here is none for this plan.
@@ -134,7 +145,19 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
     fuser.objects_are_whole().then_some(())?;
     let mut fates = fuser.fates;
     complete(plan, &mut fates, ROOT);
-    Some(Fused { fates, checks })
+    let tasks = fates.iter().zip(&plan.trie).map(|(fate, node)| fate.task(node.is_leaf())).collect();
+    Some(Fused { fates, tasks, checks })
+}
+
+impl Fate {
+    fn task(&self, is_leaf: bool) -> Task {
+        let idle = self.deeds.is_empty() && self.events.is_empty() && self.gone.is_none() && !self.refused;
+        match (idle && is_leaf, self.key) {
+            (true, None) => Task::Nothing,
+            (true, Some(_)) => Task::Rename,
+            (false, _) => Task::Any,
+        }
+    }
 }
 
 /// Fills in what follows from the rest, at a place and below.
@@ -148,8 +171,6 @@ fn complete(plan: &Plan, fates: &mut [Fate], at: Place) {
     }
     let names: Option<Vec<Place>> = node.keys.iter().map(|path| plan.place(at, path)).collect();
     let Some(fate) = fates.get_mut(usize::from(at)) else { return };
-    let idle = fate.deeds.is_empty() && fate.events.is_empty() && fate.key.is_none() && fate.gone.is_none();
-    fate.plain = idle && !fate.refused && node.is_leaf();
     fate.names = names.unwrap_or_default();
     fate.thins = thins;
 }

@@ -6,14 +6,16 @@
 //! what can be wrong within strings (control characters, escapes, UTF-8) is found here, once and for all.
 //! What is thrown away: everything but positions. Costs: four bytes a token, and a bit a byte for the backslashes.
 
-use wide::u8x16;
+use wide::{i8x16, u8x16};
 
 /// The tokens of one text. Buffers are reused from text to text.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// Where each of `{}[]:,` stands, each quote, and the first byte of each number and literal. The last ones stand
-    /// behind the text, so that a few tokens can be looked at ahead.
-    pub(crate) tokens: Vec<u32>,
+    /// Where each of `{}[]:,` stands, each quote, and the first byte of each number and literal; whatever is left of
+    /// earlier texts behind them.
+    tokens: Vec<u32>,
+    /// How many of them are this text's.
+    count: usize,
     /// A bit for each byte that is a backslash.
     slashes: Vec<u64>,
     /// Where the text starts.
@@ -24,15 +26,15 @@ pub(crate) struct Index {
 pub(crate) const BLOCK: usize = 64;
 
 /// How many tokens stand behind a text.
-pub(crate) const AHEAD: usize = 4;
+pub(crate) const AHEAD: usize = 8;
 
 /// Within one block, a bit for each byte.
 struct Masks {
     quotes: u64,
     slashes: u64,
     structure: u64,
-    /// White space, and all control characters.
-    blanks: u64,
+    /// What is ASCII and neither white space nor a control character.
+    solid: u64,
     /// Control characters, white space among them.
     controls: u64,
     /// Beyond ASCII.
@@ -43,7 +45,7 @@ impl Index {
     /// Reads what stands from `start` to `end`, behind which [`BLOCK`] more bytes of whatever stand. False if strings
     /// are not as RFC 8259 has them.
     pub(crate) fn read(&mut self, text: &[u8], start: usize, end: usize) -> bool {
-        self.tokens.clear();
+        self.count = 0;
         self.slashes.clear();
         self.start = start;
         let (mut escaping, mut within, mut after_scalar) = (0u64, 0u64, 0u64);
@@ -67,13 +69,16 @@ impl Index {
             if others != 0 && !escapes_are_sound(text, at, others) {
                 return false;
             }
-            let scalar = !(masks.structure | masks.blanks | inside | quotes);
+            let scalar = masks.solid & !(masks.structure | inside | quotes);
             let starts = scalar & !(scalar << 1 | after_scalar);
             after_scalar = scalar >> 63;
             self.slashes.push(masks.slashes);
             self.note(at as u32, (masks.structure & !inside) | quotes | starts);
             // What is beyond ASCII stands between the first and the last high byte of blocks that have some.
             if masks.high != 0 {
+                if masks.high & !inside != 0 {
+                    return false;
+                }
                 high_from = high_from.min(at + masks.high.trailing_zeros() as usize);
                 high_to = at + BLOCK - masks.high.leading_zeros() as usize;
             } else if high_from != usize::MAX {
@@ -85,7 +90,10 @@ impl Index {
             at += BLOCK;
         }
         let rest = text.get(high_from..high_to).unwrap_or_default();
-        self.tokens.extend_from_slice(&[end as u32; AHEAD]);
+        self.reserve();
+        if let Some(ahead) = self.tokens.get_mut(self.count..self.count + AHEAD) {
+            ahead.fill(end as u32);
+        }
         within == 0 && std::str::from_utf8(rest).is_ok()
     }
 
@@ -103,26 +111,41 @@ impl Index {
         head | tail != 0 || (first + 1..last).any(|block| mask(block) != 0)
     }
 
+    /// The tokens, and [`AHEAD`] that stand behind the text, so that a few can be looked at ahead.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        self.tokens.get(..self.count + AHEAD).unwrap_or_default()
+    }
+
     /// Appends the position of each bit.
     #[inline(always)]
     fn note(&mut self, at: u32, mut bits: u64) {
         let count = bits.count_ones() as usize;
-        let length = self.tokens.len();
-        // Eight at a time without a branch for each: what is too many is cut off again.
-        let mut left = count;
-        loop {
-            let mut eight = [0; 8];
-            for position in &mut eight {
+        self.reserve();
+        let room = self.tokens.get_mut(self.count..).unwrap_or_default();
+        // Eight at a time without a branch for each: what is too many is written over.
+        for eight in room.as_chunks_mut::<8>().0 {
+            for position in eight {
                 *position = at.wrapping_add(bits.trailing_zeros());
                 bits &= bits.wrapping_sub(1);
             }
-            self.tokens.extend_from_slice(&eight);
-            if left <= 8 {
+            if bits == 0 {
                 break;
             }
-            left -= 8;
         }
-        self.tokens.truncate(length + count);
+        self.count += count;
+    }
+
+    /// Makes room for the tokens of a block.
+    #[inline(always)]
+    fn reserve(&mut self) {
+        if self.count + 2 * BLOCK > self.tokens.len() {
+            self.grow();
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.tokens.resize(2 * self.tokens.len() + 4 * BLOCK, 0);
     }
 }
 
@@ -135,7 +158,6 @@ impl Masks {
             bits(a, 0) | bits(b, 1) | bits(c, 2) | bits(d, 3)
         };
         let is = |lane: u8x16, byte: u8| lane.simd_eq(u8x16::splat(byte));
-        let at_most = |lane: u8x16, byte: u8| lane.min(u8x16::splat(byte)).simd_eq(lane);
         // What few blocks have is looked for in all lanes at once first.
         let any = |of: &dyn Fn(u8x16) -> u8x16| (of(a) | of(b) | of(c) | of(d)).to_bitmask() != 0;
         let rare = |of: &dyn Fn(u8x16) -> u8x16| if any(of) { all(of) } else { 0 };
@@ -148,8 +170,13 @@ impl Masks {
             quotes: all(&|lane| is(lane, b'"')),
             slashes: rare(&|lane| is(lane, b'\\')),
             structure: all(&structure),
-            blanks: all(&|lane| at_most(lane, b' ')),
-            controls: rare(&|lane| at_most(lane, 0x1f)),
+            // Signed: what is beyond ASCII is negative.
+            solid: all(&|lane| lane.cast_signed().simd_gt(i8x16::splat(b' ' as i8)).cast_unsigned()),
+            controls: if (a.min(b).min(c.min(d))).simd_lt(u8x16::splat(b' ')).any() {
+                all(&|lane| lane.simd_lt(u8x16::splat(b' ')))
+            } else {
+                0
+            },
             high: rare(&|lane| lane),
         }
     }
@@ -161,7 +188,7 @@ impl Masks {
         self.quotes &= kept;
         self.slashes &= kept;
         self.structure &= kept;
-        self.blanks |= !kept;
+        self.solid &= kept;
         self.controls &= kept;
         self.high &= kept;
     }

@@ -79,8 +79,12 @@ pub(crate) struct Symbol {
 #[derive(Default)]
 pub(crate) struct TrieNode {
     pub(crate) branches: Vec<Branch>,
-    /// Open addressing over the branches by the hash of their keys: a power of two of indexes, [`EMPTY`] where none is.
-    slots: Vec<u16>,
+    /// The branches by the hash of their keys: a power of two of slots, searched from the one that the hash says on.
+    slots: Vec<Slot>,
+    /// What the hash multiplies with, chosen so that few keys share a slot.
+    multiplier: u64,
+    /// Whether keys share a slot.
+    crowded: bool,
     /// What holds for members that no branch names, and for elements.
     pub(crate) star: Option<Place>,
     /// What holds in the JSON document that a string here holds.
@@ -91,21 +95,37 @@ pub(crate) struct TrieNode {
 
 /// A named member of a place.
 pub(crate) struct Branch {
-    key: Key,
     name: Vec<u8>,
     pub(crate) symbol: Sym,
     pub(crate) node: Place,
 }
 
-/// What keys are told apart by, before the rest of long ones is compared: the length and the first sixteen bytes.
+/// Where the search for a key may end.
 #[derive(Clone, Copy)]
-struct Key {
-    length: usize,
-    lane: u8x16,
+pub(crate) struct Slot {
+    key: Key,
+    /// The branch, by its index and by what it says.
+    pub(crate) index: u16,
+    pub(crate) symbol: Sym,
+    pub(crate) node: Place,
 }
 
-/// A slot without a branch.
-const EMPTY: u16 = u16::MAX;
+/// What one look at a key tells.
+pub(crate) enum Glance {
+    /// It is that of a branch, which leads to a place.
+    Named(Place),
+    /// No branch has it.
+    Nobody,
+    /// It is long, it has escapes, or there is more to look at.
+    Unsure,
+}
+
+/// What keys are told apart by, before the rest of long ones is compared: the first sixteen bytes and the length.
+#[derive(Clone, Copy, PartialEq)]
+struct Key {
+    lane: u8x16,
+    length: u32,
+}
 
 /// How many bytes are compared at once.
 const LANE: usize = 16;
@@ -223,25 +243,42 @@ impl Code {
 }
 
 impl TrieNode {
-    /// The branch, by its index, of the key that stands in a text from `start` to `end`. Keys with a backslash, written
-    /// or meant, have none here.
-    #[inline(always)]
-    pub(crate) fn branch_at(&self, text: &[u8], start: usize, end: usize) -> Option<(usize, &Branch)> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut slot = hash(text, start, end) & mask;
-        let mut key = None;
-        loop {
-            let index = usize::from(*self.slots.get(slot)?);
-            let branch = self.branches.get(index)?;
-            let Key { length, lane } = *key.get_or_insert_with(|| Key::at(text, start, end));
-            if branch.key.length == length
-                && branch.key.lane.simd_eq(lane).all()
-                && (length <= LANE || text.get(start..end) == Some(branch.name.as_slice()))
-            {
-                return Some((index, branch));
-            }
-            slot = (slot + 1) & mask;
+    /// The branch of the key that stands in a text from `start` to `end`. Keys with a backslash, written or meant, have
+    /// none here.
+    pub(crate) fn find(&self, text: &[u8], start: usize, end: usize) -> Option<&Slot> {
+        let key = Key::at(text, start, end);
+        let at = key.hash(self.multiplier) as usize & self.slots.len().wrapping_sub(1);
+        let slot = self.slots.get(at)?;
+        if slot.key == key && key.length <= LANE as u32 {
+            return Some(slot);
         }
+        let ends = slot.is_empty() || !self.crowded && key.length <= LANE as u32;
+        if ends { None } else { self.search(at, key, text.get(start..end)?) }
+    }
+
+    /// Where the branch is of the key that stands in a text, as far as one look tells.
+    #[inline(always)]
+    pub(crate) fn glance(&self, text: &[u8], start: usize, end: usize) -> Glance {
+        let key = Key::at(text, start, end);
+        let at = key.hash(self.multiplier) as usize & self.slots.len().wrapping_sub(1);
+        let Some(slot) = self.slots.get(at) else { return Glance::Unsure };
+        if key.length > LANE as u32 || self.star.is_some() {
+            Glance::Unsure
+        } else if slot.key == key {
+            Glance::Named(slot.node)
+        } else if self.crowded || key.lane.simd_eq(u8x16::splat(b'\\')).any() {
+            Glance::Unsure
+        } else {
+            Glance::Nobody
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, from: usize, key: Key, name: &[u8]) -> Option<&Slot> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let slots = (from..).map_while(|at| self.slots.get(at & mask)).take_while(|slot| !slot.is_empty());
+        let named = |slot: &Slot| self.branches.get(usize::from(slot.index)).is_some_and(|branch| branch.name == name);
+        slots.take(self.slots.len()).find(|slot| slot.key == key && named(slot))
     }
 
     /// The branch of a key, given without quotes and unescaped.
@@ -260,43 +297,80 @@ impl TrieNode {
 
     /// Lays the slots out, once all branches are there. At least half of them stay empty, so that searches end.
     fn hash(&mut self) {
-        let mask = (2 * self.branches.len()).next_power_of_two() - 1;
-        self.slots = vec![EMPTY; mask + 1];
-        for (index, branch) in self.branches.iter().enumerate().filter(|(_, branch)| !branch.name.contains(&b'\\')) {
-            let mut slot = hash(&branch.name, 0, branch.name.len()) & mask;
-            while self.slots.get(slot).is_some_and(|taken| *taken != EMPTY) {
-                slot = (slot + 1) & mask;
+        let named = self.branches.iter().zip(0..).filter(|(branch, _)| !branch.name.contains(&b'\\'));
+        let slots: Vec<Slot> = named
+            .map(|(branch, index)| {
+                let key = Key::at(&branch.name, 0, branch.name.len());
+                Slot { key, index, symbol: branch.symbol, node: branch.node }
+            })
+            .collect();
+        let mask = (4 * slots.len()).next_power_of_two() - 1;
+        let shared = |multiplier: u64| {
+            let mut taken: Vec<usize> = slots.iter().map(|slot| slot.key.hash(multiplier) as usize & mask).collect();
+            taken.sort_unstable();
+            taken.windows(2).filter(|pair| matches!(pair, [one, other] if one == other)).count()
+        };
+        // Any odd numbers with bits all over do.
+        let multipliers = (1..64u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        self.multiplier = multipliers.min_by_key(|multiplier| shared(*multiplier)).unwrap_or(1);
+        self.crowded = shared(self.multiplier) > 0;
+        self.slots = vec![Slot::EMPTY; mask + 1];
+        for slot in slots {
+            let mut at = slot.key.hash(self.multiplier) as usize & mask;
+            while self.slots.get(at).is_some_and(|taken| !taken.is_empty()) {
+                at = (at + 1) & mask;
             }
-            if let Some(slot) = self.slots.get_mut(slot) {
-                *slot = index as u16;
+            if let Some(free) = self.slots.get_mut(at) {
+                *free = slot;
             }
         }
+    }
+}
+
+impl Slot {
+    const EMPTY: Slot =
+        Slot { key: Key { lane: u8x16::ZERO, length: u32::MAX }, index: u16::MAX, symbol: NO_SYM, node: NOWHERE };
+
+    fn is_empty(&self) -> bool {
+        self.index == Slot::EMPTY.index
     }
 }
 
 impl Key {
     #[inline(always)]
     fn at(text: &[u8], start: usize, end: usize) -> Key {
-        let length = end - start;
+        /// Its last bytes, from one on, are a mask for as many bytes as stand before that.
+        const MASK: &[u8; 2 * LANE] =
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        let length = end.wrapping_sub(start);
         let lane = match text.get(start..).and_then(<[u8]>::first_chunk::<LANE>) {
             Some(chunk) => u8x16::new(*chunk),
-            None => {
-                let mut chunk = [0; LANE];
-                chunk.iter_mut().zip(text.get(start..end).unwrap_or_default()).for_each(|(to, from)| *to = *from);
-                u8x16::new(chunk)
-            }
+            None => short(text, start, end),
         };
-        const ORDER: u8x16 = u8x16::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        let within = ORDER.simd_lt(u8x16::splat(length.min(LANE) as u8));
-        Key { length, lane: lane & within }
+        let mask = MASK.get(LANE - length.min(LANE)..).and_then(<[u8]>::first_chunk::<LANE>);
+        Key { lane: lane & u8x16::new(mask.copied().unwrap_or_default()), length: length as u32 }
+    }
+
+    #[inline(always)]
+    fn hash(self, multiplier: u64) -> u64 {
+        let [low, high] = halves(self.lane);
+        (low.wrapping_mul(multiplier) ^ high.wrapping_add(u64::from(self.length))).wrapping_mul(multiplier) >> 40
     }
 }
 
-/// A hash of a key's length, first and last byte.
 #[inline(always)]
-fn hash(text: &[u8], start: usize, end: usize) -> usize {
-    let byte = |at: usize| text.get(at).map_or(0, |byte| usize::from(*byte));
-    if start == end { 0 } else { byte(start) + 7 * byte(end - 1) + 3 * (end - start) }
+fn halves(lane: u8x16) -> [u64; 2] {
+    let bytes = lane.to_array();
+    let [a, b] = bytes.as_chunks::<8>().0 else { return [0; 2] };
+    [u64::from_le_bytes(*a), u64::from_le_bytes(*b)]
+}
+
+/// A lane at the end of a text.
+#[cold]
+fn short(text: &[u8], start: usize, end: usize) -> u8x16 {
+    let mut chunk = [0; LANE];
+    chunk.iter_mut().zip(text.get(start..end).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+    u8x16::new(chunk)
 }
 
 /// Compiles a pack.
@@ -485,7 +559,7 @@ impl Builder {
         }
         let node = self.push();
         let name = key.as_bytes().to_vec();
-        let branch = Branch { key: Key::at(&name, 0, name.len()), name, symbol, node };
+        let branch = Branch { name, symbol, node };
         if let Some(parent) = self.trie.get_mut(at as usize) {
             parent.branches.push(branch);
         }

@@ -82,19 +82,21 @@ impl<'s> Walk<'s> {
     fn member(&mut self, children: &mut Children, i: usize, id: u32, below: &TrieNode, depth: usize) -> Done {
         let Some((key, close)) = self.grammar.key(i) else { return Done::FAIL };
         let (key_end, value) = (close + 1, i + 3);
-        let mut branch = below.branch_at(self.grammar.text, key + 1, close);
+        let found = below.find(self.grammar.text, key + 1, close);
+        let mut branch = found.map(|slot| (usize::from(slot.index), slot.symbol, slot.node));
         if branch.is_none() && self.grammar.slashed(key, close) {
-            branch = below.branch(&crate::json::unescaped(self.grammar.text.get(key..key_end).unwrap_or_default()));
+            let name = crate::json::unescaped(self.grammar.text.get(key..key_end).unwrap_or_default());
+            branch = below.branch(&name).map(|(at, branch)| (at, branch.symbol, branch.node));
         }
         children.close(self, key);
         let done = match (branch, below.star) {
             (None, None) => self.grammar.skip(value, depth),
-            (Some((at, branch)), _) => {
+            (Some((at, symbol, node)), _) => {
                 let bit = 1u64.checked_shl(at as u32).unwrap_or(0);
-                let double = children.seen & bit != 0 || bit == 0 && self.has(children.first, branch.symbol);
+                let double = children.seen & bit != 0 || bit == 0 && self.has(children.first, symbol);
                 children.seen |= bit;
                 let key = Text { start: key as u32, end: key_end as u32 };
-                let done = self.child(children, value, id, (branch.symbol, branch.node), key, depth);
+                let done = self.child(children, value, id, (symbol, node), key, depth);
                 if double {
                     self.double = children.last;
                     return Done::FAIL;

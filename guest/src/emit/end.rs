@@ -5,7 +5,7 @@ use crate::fuse::{Deed, Event, Gone, What};
 use crate::grammar::Done;
 use crate::json;
 use crate::op::{Direction, Emptied};
-use crate::plan::{Body, Place, Sym, TrieNode};
+use crate::plan::{Body, Place, Sym};
 use crate::splice::key;
 
 /// What stands before a member that comes.
@@ -30,8 +30,8 @@ struct Left {
 impl<'r> Walk<'r> {
     /// Writes the end of an object.
     #[inline(never)]
-    pub(super) fn close(&mut self, object: &mut Object<'r>, below: &TrieNode, given: bool, depth: usize) -> Option<()> {
-        if below.star.is_some() {
+    pub(super) fn close(&mut self, object: &mut Object<'r>, given: bool, depth: usize) -> Option<()> {
+        if object.below.star.is_some() {
             self.keys_differ(object.keys).then_some(())?;
             self.desk.keys.truncate(object.keys);
         }
