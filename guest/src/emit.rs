@@ -15,11 +15,11 @@ use crate::op::{Direction, Put};
 use crate::pack::CarryPlace;
 use crate::plan::{Body, Glance, NOWHERE, Place, Plan, ROOT, TrieNode};
 use crate::rules::{Counts, Effect, Translation};
-use crate::run::same;
 use crate::splice::key;
 use crate::tape::{Tape, Text};
 
 use keep::{Element, Ledger};
+pub(crate) use out::AHEAD;
 use out::Out;
 
 /// What a walk needs, kept from call to call.
@@ -505,7 +505,7 @@ impl<'r> Walk<'r> {
         let now = put.text(found_text, written);
         let carry = self.plan.policy.carry;
         let memory = edit.memory(self.direction, found_text, now, carry, back);
-        if !edit.is_stamp() && !same(now, found_text) {
+        if !edit.is_stamp() && !json::identical(now, found_text) {
             self.counts.note(Effect::of(found_text.is_some(), now.is_some(), false, memory.is_some()));
         }
         if let Some((was, put)) = memory {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::emit::AHEAD;
 use crate::json;
 use crate::op::{Direction, Edit, Emptied, Put, Style, Taken};
 use crate::plan::{Body, Code, Hop, NO_SYM, Place, Plan, ROOT, Sym};
@@ -20,6 +21,8 @@ pub(crate) struct Fused {
     pub(crate) fates: Vec<Fate>,
     /// The same in short.
     pub(crate) tasks: Vec<Task>,
+    /// What is written for events, one after another.
+    pub(crate) text: Vec<u8>,
     /// What detection asks of the source, and of the result as far as it isn't known beforehand; all of it must hold.
     pub(crate) checks: Vec<Check>,
 }
@@ -81,6 +84,10 @@ pub(crate) struct Event {
     pub(crate) order: u32,
     pub(crate) key: Sym,
     pub(crate) what: What,
+    /// A comma, the key, a colon and, as far as that is known beforehand, the value: where that stands among the texts.
+    pub(crate) text: (usize, usize),
+    /// Whether the text is all that is put.
+    pub(crate) is_literal: bool,
 }
 
 /// What is put.
@@ -146,7 +153,38 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
     let mut fates = fuser.fates;
     complete(plan, &mut fates, ROOT);
     let tasks = fates.iter().zip(&plan.trie).map(|(fate, node)| fate.task(node.is_leaf())).collect();
-    Some(Fused { fates, tasks, checks })
+    let mut text = Vec::new();
+    fates.iter_mut().flat_map(|fate| &mut fate.events).for_each(|event| event.spell(plan, direction, &mut text));
+    text.extend_from_slice(&[b' '; AHEAD]);
+    Some(Fused { fates, tasks, text, checks })
+}
+
+impl Event {
+    /// Writes down what is known of the event beforehand.
+    fn spell(&mut self, plan: &Plan, direction: Direction, text: &mut Vec<u8>) {
+        let start = text.len();
+        text.extend_from_slice(plan.symbols.get(usize::from(self.key)).map_or(&[], |symbol| symbol.spelled(plan)));
+        match &self.what {
+            What::Moved(_) => {}
+            What::Object { .. } => text.push(b'{'),
+            What::Put { deeds, .. } => {
+                if let [Deed { code, .. }] = deeds.as_slice()
+                    && let Body::Edit { edit, .. } = &code.body
+                    && let Some(Put::Text(value)) = edit.quick(direction, None, &mut Vec::new())
+                {
+                    text.extend_from_slice(value.as_bytes());
+                    self.is_literal = true;
+                }
+            }
+        }
+        self.text = (start, text.len());
+    }
+
+    /// How many members with a value that nobody has had the event puts in.
+    pub(crate) fn defaults(&self) -> u32 {
+        let stamps = |deed: &Deed| matches!(&deed.code.body, Body::Edit { edit, .. } if edit.is_stamp());
+        u32::from(matches!(&self.what, What::Put { deeds, .. } if !deeds.iter().any(stamps)))
+    }
 }
 
 impl Fate {
@@ -386,7 +424,7 @@ impl Fuser<'_> {
         let order = self.order;
         let Some(((holder, name), above)) = holders.split_last() else { return 0 };
         let event = self.fate(*holder).events.len();
-        self.fate(*holder).events.push(Event { order, key, what });
+        self.fate(*holder).events.push(Event { order, key, what, text: (0, 0), is_literal: false });
         if !above.is_empty() {
             let first = !self.is_made(*holder);
             self.put(above, *name, What::Object { place: *holder, first });

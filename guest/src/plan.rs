@@ -75,6 +75,13 @@ pub(crate) struct Symbol {
     pub(crate) text: Text,
 }
 
+impl Symbol {
+    /// `,"name":`.
+    pub(crate) fn spelled<'p>(&self, plan: &'p Plan) -> &'p [u8] {
+        plan.constants.get(self.text.start as usize..self.text.end as usize).unwrap_or_default()
+    }
+}
+
 /// The places below one place.
 #[derive(Default)]
 pub(crate) struct TrieNode {

@@ -439,7 +439,7 @@ impl<'r> Run<'r> {
             kept.value = memory.map(|(was, put)| (owned(was), owned(put)));
         }
         let before = self.trace.is_some().then(|| found.map(|text| String::from_utf8_lossy(text).into_owned()));
-        let changed = !same(put.text(found, &written), found);
+        let changed = !json::identical(put.text(found, &written), found);
         let after = put.text(None, &written);
         let effect = Effect::of(found.is_some(), put.text(found, &written).is_some(), restored, kept.value.is_some());
         if restored || changed && !edit.is_stamp() {
@@ -677,15 +677,6 @@ impl<'r> Run<'r> {
             trace.push(Change { op, place, before, after, effect, outcome });
         }
     }
-}
-
-/// Whether two texts, or absences, are the same, without the byte-by-byte `memcmp` of the sandbox.
-pub(crate) fn same(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
-    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
-    let ((ones, rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    one.len() == other.len()
-        && ones.iter().zip(others).all(|(one, other)| u64::from_le_bytes(*one) == u64::from_le_bytes(*other))
-        && rest.iter().zip(other_rest).all(|(one, other)| one == other)
 }
 
 /// The JSON Pointer of a node. The indexes of bound elements are known.

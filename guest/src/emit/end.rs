@@ -5,8 +5,7 @@ use crate::fuse::{Deed, Event, Gone, What};
 use crate::grammar::Done;
 use crate::json;
 use crate::op::{Direction, Emptied};
-use crate::plan::{Body, Place, Sym};
-use crate::splice::key;
+use crate::plan::{Body, Place};
 
 /// What stands before a member that comes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl<'r> Walk<'r> {
             match &event.what {
                 What::Moved(place) => {
                     let Some(token) = self.awaited(*place) else { continue };
-                    self.lead(&mut came, event.order, left, event.key);
+                    self.lead(&mut came, event.order, left, event);
                     let fate = self.fused.fates.get(usize::from(*place))?;
                     let written = std::mem::replace(&mut self.written, self.grammar.token(token));
                     let done = self.value(*place, fate, token, false, depth);
@@ -115,9 +114,14 @@ impl<'r> Walk<'r> {
                     if unless.is_some_and(|place| self.met(place).is_some()) {
                         continue;
                     }
+                    if event.is_literal {
+                        self.lead(&mut came, event.order, left, event);
+                        self.counts.defaulted += event.defaults();
+                        continue;
+                    }
                     let made = self.worked(deeds, Made::Absent)?;
                     if !matches!(made, Made::Absent) {
-                        self.lead(&mut came, event.order, left, event.key);
+                        self.lead(&mut came, event.order, left, event);
                         self.write(made);
                     }
                 }
@@ -129,8 +133,7 @@ impl<'r> Walk<'r> {
                     let (mark, before) = (self.desk.out.len(), came);
                     let guess =
                         inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order);
-                    self.lead(&mut came, guess, left, event.key);
-                    self.desk.out.push(b'{');
+                    self.lead(&mut came, guess, left, event);
                     let Some(order) = self.events(inner, depth + 1, None)? else {
                         self.desk.out.truncate(mark);
                         came = before;
@@ -153,18 +156,19 @@ impl<'r> Walk<'r> {
         Some(came)
     }
 
-    /// Writes the key of a member that comes, and what stands before it.
-    fn lead(&mut self, came: &mut Option<u32>, order: u32, left: Option<Left>, symbol: Sym) {
-        let key = key(self.plan, symbol);
-        let (start, end) = (key.start as usize, key.end as usize);
-        match self.before(*came, order, left) {
-            Lead::Comma => self.copy(start, end),
-            Lead::Nothing => self.copy(start + 1, end),
+    /// Writes what is known of an event beforehand, and what stands before it.
+    #[inline(always)]
+    fn lead(&mut self, came: &mut Option<u32>, order: u32, left: Option<Left>, event: &Event) {
+        let (start, end) = event.text;
+        let start = match self.before(*came, order, left) {
+            Lead::Comma => start,
+            Lead::Nothing => start + 1,
             Lead::Text(from, to) => {
                 self.copy(from, to);
-                self.copy(start + 1, end);
+                start + 1
             }
-        }
+        };
+        self.desk.out.copy(&self.fused.text, start, end);
         *came = came.or(Some(order));
     }
 

@@ -1,7 +1,10 @@
 //! The bytes of a record as they are written: a buffer that is kept, and filled without asking for room byte by byte.
 
-/// How many bytes are copied at once; so many must stand behind what is copied from the tape's text.
-const LANES: usize = 32;
+/// How many bytes must stand behind a text of which pieces are copied.
+pub(crate) const AHEAD: usize = 32;
+
+/// How many bytes are copied at once.
+const LANES: usize = AHEAD;
 
 /// More than this is the host's `memcpy`'s to copy. That is a call out of the sandbox.
 const LONG: usize = 256;
@@ -36,11 +39,18 @@ impl Out {
         self.bytes().last() == Some(&byte)
     }
 
+    #[inline(always)]
     pub(super) fn push(&mut self, byte: u8) {
-        self.append(&[byte]);
+        match self.bytes.get_mut(self.length) {
+            Some(free) => {
+                *free = byte;
+                self.length += 1;
+            }
+            None => self.append(&[byte]),
+        }
     }
 
-    /// Appends a piece of a text, behind which [`LANES`] more bytes stand.
+    /// Appends a piece of a text, behind which [`AHEAD`] more bytes stand.
     #[inline(always)]
     pub(super) fn copy(&mut self, text: &[u8], start: usize, end: usize) {
         let short = end.wrapping_sub(start) <= 16;

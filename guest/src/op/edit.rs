@@ -143,6 +143,7 @@ impl Edit {
                 scale.by_zeros(direction, text, out).then_some(Put::Written)
             }
             (Edit::Scale(_) | Edit::Time { .. }, _, None) => Some(Put::Absent),
+            (Edit::Map(map), _, Some(text)) => map.quick(direction, text),
             (Edit::Stamp { lower: None, upper: Some(value) }, Direction::Up, None) => Some(Put::Text(value)),
             (Edit::Stamp { lower: Some(value), upper: None }, Direction::Down, None) => Some(Put::Text(value)),
             _ => None,
@@ -200,8 +201,8 @@ impl Edit {
         if matches!(back, Ok(back) if self.comes_back(back, found)) {
             return self.keepsake(direction, found).map(|keepsake| (Some(Cow::Owned(keepsake.into_bytes())), None));
         }
-        let spelling = matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
-        (!(spelling && carry == CarryPlace::None)).then(|| (found.map(Cow::Borrowed), now.map(Cow::Borrowed)))
+        let spelling = || matches!((back, found), (Ok(Some(back)), Some(found)) if json::equal(back, found));
+        (carry != CarryPlace::None || !spelling()).then(|| (found.map(Cow::Borrowed), now.map(Cow::Borrowed)))
     }
 
     /// What must be remembered of a text even though the inverse brings it back, as servers may lose it by themselves.
@@ -218,7 +219,7 @@ impl Edit {
     fn comes_back(&self, back: Option<&[u8]>, found: Option<&[u8]>) -> bool {
         match (back, found) {
             (Some(back), Some(found)) if self.merges() => json::same(back, found),
-            (back, found) => back == found,
+            (back, found) => json::identical(back, found),
         }
     }
 

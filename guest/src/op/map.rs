@@ -12,6 +12,8 @@ pub(crate) type Cell = Option<String>;
 #[derive(Clone, Debug)]
 pub(crate) struct Map {
     cells: Vec<(Cell, Cell)>,
+    /// Upwards and downwards, whether the text of a cell goes to the other one and comes back from there.
+    returns: Vec<[bool; 2]>,
     otherwise: Otherwise,
 }
 
@@ -25,6 +27,25 @@ enum Otherwise {
 }
 
 impl Map {
+    fn new(cells: Vec<(Cell, Cell)>, otherwise: Otherwise) -> Map {
+        let returns = |from: &Cell, to: &Cell, direction: Direction| {
+            let mapped = |direction, cell: &Cell| mapped(&cells, direction, cell.as_deref().map(str::as_bytes));
+            mapped(direction, from) == Some(to) && mapped(direction.opposite(), to) == Some(from)
+        };
+        let both = |(lower, upper)| [returns(lower, upper, Direction::Up), returns(upper, lower, Direction::Down)];
+        let returns = cells.iter().map(|(lower, upper)| both((lower, upper))).collect();
+        Map { cells, returns, otherwise }
+    }
+
+    /// What a value becomes, if it stands in a line as it is spelled there and comes back from there.
+    pub(crate) fn quick(&self, direction: Direction, found: &[u8]) -> Option<Put<'_>> {
+        let is = |cell: &Cell| json::identical(cell.as_deref().map(str::as_bytes), Some(found));
+        self.cells.iter().zip(&self.returns).find_map(|((lower, upper), [up, down])| match direction {
+            Direction::Up => (*up && is(lower)).then(|| Put::literal(upper)),
+            Direction::Down => (*down && is(upper)).then(|| Put::literal(lower)),
+        })
+    }
+
     pub(crate) fn write(&self, direction: Direction, found: Option<&[u8]>) -> Result<Put<'_>, Refusal> {
         Ok(match (mapped(&self.cells, direction, found), found, &self.otherwise) {
             (Some(cell), _, _) => Put::literal(cell),
@@ -121,7 +142,7 @@ impl Map {
                 }
             },
         };
-        Some(Edit::Map(Map { cells, otherwise }))
+        Some(Edit::Map(Map::new(cells, otherwise)))
     }
 }
 
