@@ -139,7 +139,7 @@ impl<'r> Walk<'r> {
         {
             return None;
         }
-        let mut carry = self.carry(to)?;
+        let mut carry = if self.desk.ledger.len() == 0 { Vec::new() } else { self.carry(to)? };
         if let Some(symbol) = self.plan.carry.filter(|_| !carry.is_empty()) {
             // An inline carry comes last in the root.
             self.write_to(self.last_end);
@@ -336,7 +336,7 @@ impl<'r> Walk<'r> {
             let fine = if gone.moved {
                 !self.desk.missed.contains(&(place, self.scope))
             } else {
-                done != Done::FAIL && !self.opens(place, value) && self.is_undone(fate, value, done)
+                done != Done::FAIL && !self.opens(fate, value) && self.is_undone(fate, value, done)
             };
             self.leave(object, gone, key.0);
             return if fine { done } else { Done::FAIL };
@@ -345,6 +345,9 @@ impl<'r> Walk<'r> {
         self.stay(object, key.0);
         if fate.key.is_some() {
             self.rename(place, key);
+        }
+        if !fate.deeds.is_empty() {
+            return self.edited(fate, value, depth);
         }
         let done = self.value(place, fate, value, false, depth);
         if fate.thins
@@ -383,11 +386,10 @@ impl<'r> Walk<'r> {
 
     /// Whether the plan looks into the value at a token, and the value lets it.
     #[inline(always)]
-    fn opens(&self, place: Place, value: usize) -> bool {
-        let below = self.plan.trie.get(usize::from(place));
+    fn opens(&self, fate: &Fate, value: usize) -> bool {
         match self.grammar.at(value) {
-            b'{' => below.is_some_and(|below| !below.is_leaf()),
-            b'[' => below.is_some_and(|below| below.star.is_some()),
+            b'{' => fate.opens.0,
+            b'[' => fate.opens.1,
             _ => false,
         }
     }
@@ -395,26 +397,39 @@ impl<'r> Walk<'r> {
     /// A value: up to somewhere in it the text is written, and behind that nothing is to be done.
     fn value(&mut self, place: Place, fate: &'r Fate, value: usize, given: bool, depth: usize) -> Done {
         self.gone = None;
-        let opens = self.opens(place, value);
         if !fate.deeds.is_empty() {
-            let done = self.grammar.skip(value, depth);
-            if opens || done == Done::FAIL {
-                return Done::FAIL;
-            }
-            let start = self.grammar.token(value);
-            self.write_to(start);
-            let text = self.grammar.text.get(start..done.end()).unwrap_or_default();
-            let Some(made) = self.worked(&fate.deeds, Made::Source(text)) else { return Done::FAIL };
-            self.write(made);
-            self.written = done.end();
-            return if matches!(made, Made::Absent) { Done::FAIL } else { done };
+            return self.edited(fate, value, depth);
         }
+        let opens = self.opens(fate, value);
         match (opens, self.grammar.at(value)) {
             (true, b'{') => self.object(value, place, given, depth + 1),
             _ if !fate.events.is_empty() => Done::FAIL,
             (true, _) => self.array(value, place, depth + 1),
             (false, _) => self.grammar.skip(value, depth),
         }
+    }
+
+    /// A value that is written anew.
+    #[inline(never)]
+    fn edited(&mut self, fate: &'r Fate, value: usize, depth: usize) -> Done {
+        let (start, opens) = (self.grammar.token(value), self.opens(fate, value));
+        let done = self.grammar.skip(value, depth);
+        let Some(text) = self.grammar.text.get(start..done.end()).filter(|_| !opens && done != Done::FAIL) else {
+            return Done::FAIL;
+        };
+        if let [Deed { code, .. }] = fate.deeds.as_slice()
+            && let Body::Edit { edit, .. } = &code.body
+            && let Some(zeros) = edit.zeros(self.direction, text)
+        {
+            self.write_to(done.end());
+            self.desk.out.append(zeros);
+            return done;
+        }
+        self.write_to(start);
+        let Some(made) = self.worked(&fate.deeds, Made::Source(text)) else { return Done::FAIL };
+        self.write(made);
+        self.written = done.end();
+        if matches!(made, Made::Absent) { Done::FAIL } else { done }
     }
 
     fn array(&mut self, open: usize, place: Place, depth: usize) -> Done {
@@ -446,7 +461,7 @@ impl<'r> Walk<'r> {
     }
 
     /// An element, or a member that only a star finds.
-    #[inline(never)]
+    #[inline(always)]
     fn starred(&mut self, fate: &'r Fate, element: Element, depth: usize) -> Done {
         if fate.refused || fate.gone.is_some() {
             return Done::FAIL;

@@ -51,6 +51,8 @@ pub(crate) struct Fate {
     pub(crate) deeds: Vec<Deed>,
     /// Whether it goes from here.
     pub(crate) gone: Option<Gone>,
+    /// Whether the plan knows members of its value, and elements.
+    pub(crate) opens: (bool, bool),
     /// Whether a member of it goes, so that it may be empty in the end.
     pub(crate) thins: bool,
     /// What is put at the end of this object.
@@ -88,6 +90,10 @@ pub(crate) struct Event {
     pub(crate) text: (usize, usize),
     /// Whether the text is all that is put.
     pub(crate) is_literal: bool,
+    /// How many members that nobody has had are put in.
+    pub(crate) defaults: u32,
+    /// Whether a parent that is made for what is put stays when that goes again.
+    pub(crate) lets_parents_stay: bool,
 }
 
 /// What is put.
@@ -160,6 +166,10 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
 }
 
 impl Event {
+    fn new(order: u32, key: Sym, what: What) -> Event {
+        Event { order, key, what, text: (0, 0), is_literal: false, defaults: 0, lets_parents_stay: false }
+    }
+
     /// Writes down what is known of the event beforehand.
     fn spell(&mut self, plan: &Plan, direction: Direction, text: &mut Vec<u8>) {
         let start = text.len();
@@ -168,6 +178,13 @@ impl Event {
             What::Moved(_) => {}
             What::Object { .. } => text.push(b'{'),
             What::Put { deeds, .. } => {
+                let edits = deeds.iter().filter_map(|deed| match &deed.code.body {
+                    Body::Edit { edit, .. } => Some(edit),
+                    Body::Relink { .. } | Body::Tuple { .. } | Body::Spread(_) => None,
+                    Body::In { .. } | Body::Embedded { .. } => None,
+                });
+                self.lets_parents_stay = edits.clone().any(|edit| edit.emptied() == Emptied::Stays);
+                self.defaults = u32::from(!edits.clone().any(Edit::is_stamp));
                 if let [Deed { code, .. }] = deeds.as_slice()
                     && let Body::Edit { edit, .. } = &code.body
                     && let Some(Put::Text(value)) = edit.quick(direction, None, &mut Vec::new())
@@ -178,12 +195,6 @@ impl Event {
             }
         }
         self.text = (start, text.len());
-    }
-
-    /// How many members with a value that nobody has had the event puts in.
-    pub(crate) fn defaults(&self) -> u32 {
-        let stamps = |deed: &Deed| matches!(&deed.code.body, Body::Edit { edit, .. } if edit.is_stamp());
-        u32::from(matches!(&self.what, What::Put { deeds, .. } if !deeds.iter().any(stamps)))
     }
 }
 
@@ -210,6 +221,7 @@ fn complete(plan: &Plan, fates: &mut [Fate], at: Place) {
     let names: Option<Vec<Place>> = node.keys.iter().map(|path| plan.place(at, path)).collect();
     let Some(fate) = fates.get_mut(usize::from(at)) else { return };
     fate.names = names.unwrap_or_default();
+    fate.opens = (!node.is_leaf(), node.star.is_some());
     fate.thins = thins;
 }
 
@@ -424,7 +436,7 @@ impl Fuser<'_> {
         let order = self.order;
         let Some(((holder, name), above)) = holders.split_last() else { return 0 };
         let event = self.fate(*holder).events.len();
-        self.fate(*holder).events.push(Event { order, key, what, text: (0, 0), is_literal: false });
+        self.fate(*holder).events.push(Event::new(order, key, what));
         if !above.is_empty() {
             let first = !self.is_made(*holder);
             self.put(above, *name, What::Object { place: *holder, first });
@@ -526,7 +538,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Packs, and records of their versions, that meet members which go, come, move and are made anew.
-    const GROUND: [(&str, &[&str]); 4] = [
+    const GROUND: [(&str, &[&str]); 5] = [
         (
             r#"{"name":"p","revision":1,"version":[{"id":"1","marker":{"path":"/v","absent":true}},{"id":"2","marker":{"path":"/v","value":2}}],
             "collection":[{"version":"2","path":"/l/*","key":"/id"}],"step":[{"from":"1","to":"2","ops":[{"rename":"/a","to":"b"},
@@ -570,6 +582,19 @@ mod tests {
                 r#"{"v":1,"a":1,"c":2,"d":{"long":"a text that the carry can hold only just"},"h":{"i":{"j":[]}}}"#,
                 r#"{"b":{"a":1,"z":2},"k":1,"e":{"f":{"g":1}},"v":2}"#,
                 "{ \"b\" : { \"a\" : 1 } , \"e\" : { \"f\" : { } } , \"k\" : 1 , \"v\" : 2 }",
+            ],
+        ),
+        (
+            r#"{"name":"p","revision":1,"version":[{"id":"1","marker":{"path":"/v","value":1}},{"id":"2","marker":{"path":"/v","value":2}}],
+            "collection":[{"version":"2","path":"/rooms/*","key":"/id"},{"version":"1","path":"/rooms/*/who/*","key":"/name/first"}],
+            "step":[{"from":"1","to":"2","ops":[{"rename":"/box","to":"case"},{"move":"/crate/a","to":"/lifted"},{"move":"/b/a","to":"/b/c"},
+            {"move":"/tree","to":"/forest/tree"},
+            {"scale":"/rooms/*/who/*/t","factor":0.1},{"add":"/rooms/*/who/*/k","value":1},{"remove":"/rooms/*/old"},{"map":"/m/*","values":[["x",1],["y",1]],"otherwise":"keep"},
+            {"rename":"/a_key_longer_than_a_lane","to":"another_key_longer_than_a_lane"},{"scale":"/a_key_longer_than_a_lamp","factor":1000}]}]}"#,
+            &[
+                r#"{"v":1,"box":{"a":1},"crate":{"a":1},"b":{"z":1,"a":{}},"tree":{"e":1,"g":[2],"h":0},"rooms":[{"id":1,"old":2,"who":[{"name":{"first":"p"},"t":15},{"t":7,"x":1},{"t":3}]},{"id":1,"who":[{"k":2,"t":1}]}],"m":{"a":"x","b":"y","c":"z"},"a_key_longer_than_a_lane":1,"a_key_longer_than_a_lamp":2}"#,
+                r#"{"rooms":[{"id":"r","who":[{"name":{"first":"p"},"t":1.25,"k":5},{"name":{"first":"p"},"t":2,"k":1}]},{"who":[{"k":{}}]}],"case":{},"lifted":3,"crate":{"x":1},"forest":{"tree":{"e":12}},"m":{"a":1,"x":2},"another_key_longer_than_a_lane":[],"v":2,"b":{"c":1,"z":0}}"#,
+                "{ \"v\" : 2 , \"forest\" : { \"tree\" : { \"e\" : 1 } } , \"a_key_longer_than_a_lamp\" : 1500 , \"\\u0062\" : { \"c\" : 0 } }",
             ],
         ),
     ];

@@ -4,6 +4,8 @@
 //! one number, so that nothing wide goes through memory; what is wrong is only said to be wrong, and [`crate::cursor`]
 //! tells where.
 
+use wide::u8x16;
+
 use crate::cursor::{literal, number};
 use crate::index::{AHEAD, Index};
 
@@ -145,15 +147,25 @@ impl<'s> Grammar<'s> {
     }
 
     /// A number, `true`, `false` or `null`, up to white space or the next token.
-    #[inline(never)]
+    #[inline(always)]
     fn scalar(&mut self, i: usize) -> Done {
         let start = self.token(i);
+        let next = self.token(i + 1);
+        // Most numbers are a few digits, with the next token right behind them.
+        if let Some(lane) = self.text.get(start..).and_then(<[u8]>::first_chunk::<16>) {
+            let lane = u8x16::new(*lane);
+            let digits = lane.max(u8x16::splat(b'0')).min(u8x16::splat(b'9')).simd_eq(lane).to_bitmask();
+            let length = next - start;
+            let all = digits.trailing_ones() as usize >= length && length <= 16;
+            if all && (self.at(i) != b'0' || length == 1) {
+                return Done::new(i + 1, next);
+            }
+        }
         let end = match self.at(i) {
             b'-' | b'0'..=b'9' => number(self.text, start),
             _ => literal(self.text, start),
         };
         let Some(end) = end else { return Done::FAIL };
-        let next = self.token(i + 1);
         // What goes on behind a scalar without being a token is no white space.
         if end != next && !matches!(self.text.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) || end > next {
             return Done::FAIL;

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use wide::u8x16;
+
 use crate::cursor::Cursor;
 use crate::number::Decimal;
 use crate::tape::append;
@@ -169,12 +171,26 @@ pub(crate) fn quote_into(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Where the first byte stands that a string can't hold without an escape.
 fn special(text: &[u8]) -> Option<usize> {
-    let is_special = |c: &u8| (*c < b' ') | (*c == b'"') | (*c == b'\\');
-    // Whole blocks first, without a branch for each byte.
-    let (blocks, _) = text.as_chunks::<16>();
-    let plain =
-        16 * blocks.iter().take_while(|block| !block.iter().fold(false, |found, c| found | is_special(c))).count();
-    Some(plain + text.get(plain..)?.iter().position(is_special)?)
+    let mut at = 0;
+    while let Some(lane) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        if let Some(found) = special_of(lane) {
+            return Some(at + found);
+        }
+        at += 16;
+    }
+    // The last lane overlaps the one before, in which nothing was found.
+    match text.last_chunk::<16>() {
+        Some(last) => Some(text.len() - 16 + special_of(last)?),
+        None => text.iter().position(|c| matches!(c, 0..b' ' | b'"' | b'\\')),
+    }
+}
+
+#[inline(always)]
+fn special_of(lane: &[u8; 16]) -> Option<usize> {
+    let lane = u8x16::new(*lane);
+    let is = |byte: u8| lane.simd_eq(u8x16::splat(byte));
+    let bits = (is(b'"') | is(b'\\') | lane.simd_lt(u8x16::splat(b' '))).to_bitmask();
+    (bits != 0).then(|| bits.trailing_zeros() as usize)
 }
 
 /// Whether two valid values are equal: strings after unescaping, numbers by exact value, objects without regard to

@@ -2,10 +2,11 @@
 //!
 //! The modules are the phases, in order. `pack` reads a pack as its author wrote it, with places. `check` resolves it
 //! and finds all its problems. `plan` compiles what was found right: flat code for each step and one trie of every
-//! place that any op could look at. `index` finds a record's tokens,
-//! `scan` validates it in one walk over them and keeps only those places, on the `tape`.
-//! `run` executes ops on the tape, `carry` keeps what the target cannot hold, and `splice` writes the target by
-//! copying what nobody touched. [`Rules`] is a loaded pack with its buffers.
+//! place that any op could look at; `fuse` makes one plan of the code between two versions. `index` finds a record's
+//! tokens. `emit` walks over them once, and checks, recognises and writes the record. Where it can't, `scan` keeps the
+//! places of the plan on the `tape`, `detect` tells the version, `run` executes the ops, and `splice` writes the target
+//! by copying what nobody touched. `carry` keeps what the target cannot hold. [`Rules`] is a loaded pack with its
+//! buffers.
 
 #![cfg_attr(
     not(test),

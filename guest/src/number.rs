@@ -3,6 +3,7 @@
 use num_bigint::{BigInt, Sign};
 
 use crate::cursor::digits;
+
 use crate::op::Direction;
 use crate::tape::append;
 
@@ -168,22 +169,29 @@ impl Scale {
         exact && whole(&inverse) && (whole(&self.offset) || self.digits > 0)
     }
 
-    /// Scales a positive integer by a power of ten, as most records have it: adds zeros or cuts digits off. Writes
-    /// into a buffer; whether that was the way.
+    /// The zeros behind a positive integer that make it so many times as much, as most records have it.
+    #[inline]
+    pub(crate) fn zeros_behind(&self, text: &[u8]) -> Option<&'static [u8]> {
+        let zeros = b"000000000000000000".get(..self.zeros?)?;
+        let number = text.len() <= 18 && text.first() > Some(&b'0') && digits(text, 0) == text.len();
+        number.then_some(zeros)
+    }
+
+    /// Scales a positive integer by a power of ten: adds zeros or cuts digits off. Writes into a buffer; whether that
+    /// was the way.
     pub(crate) fn by_zeros(&self, direction: Direction, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let plain = text.len() <= 18 && text.first() > Some(&b'0') && digits(text, 0) == text.len();
-        let Some(zeros) = self.zeros.filter(|_| plain) else { return false };
-        let whole = match (direction, self.rounding) {
-            (Direction::Up, _) => text,
+        let (Some(zeros), Some(behind)) = (self.zeros, self.zeros_behind(text)) else { return false };
+        out.clear();
+        match (direction, self.rounding) {
+            (Direction::Up, _) => {
+                append(out, text);
+                append(out, behind);
+            }
             (Direction::Down, Rounding::Floor | Rounding::Trunc) => {
-                text.get(..text.len().saturating_sub(zeros)).filter(|whole| !whole.is_empty()).unwrap_or(b"0")
+                let whole = text.get(..text.len().saturating_sub(zeros)).filter(|whole| !whole.is_empty());
+                append(out, whole.unwrap_or(b"0"));
             }
             (Direction::Down, Rounding::Ceil | Rounding::Nearest) => return false,
-        };
-        out.clear();
-        append(out, whole);
-        if direction == Direction::Up {
-            (0..zeros).for_each(|_| out.push(b'0'));
         }
         true
     }

@@ -110,7 +110,8 @@ pub(crate) struct Branch {
 /// Where the search for a key may end.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
-    key: Key,
+    lane: u8x16,
+    length: u16,
     /// The branch, by its index and by what it says.
     pub(crate) index: u16,
     pub(crate) symbol: Sym,
@@ -128,10 +129,11 @@ pub(crate) enum Glance {
 }
 
 /// What keys are told apart by, before the rest of long ones is compared: the first sixteen bytes and the length.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 struct Key {
     lane: u8x16,
-    length: u32,
+    /// Or as much as there is room for; of long keys more is compared anyway.
+    length: u16,
 }
 
 /// How many bytes are compared at once.
@@ -256,10 +258,10 @@ impl TrieNode {
         let key = Key::at(text, start, end);
         let at = key.hash(self.multiplier) as usize & self.slots.len().wrapping_sub(1);
         let slot = self.slots.get(at)?;
-        if slot.key == key && key.length <= LANE as u32 {
+        if slot.is(key) && key.length <= LANE as u16 {
             return Some(slot);
         }
-        let ends = slot.is_empty() || !self.crowded && key.length <= LANE as u32;
+        let ends = slot.is_empty() || !self.crowded && key.length <= LANE as u16;
         if ends { None } else { self.search(at, key, text.get(start..end)?) }
     }
 
@@ -269,9 +271,9 @@ impl TrieNode {
         let key = Key::at(text, start, end);
         let at = key.hash(self.multiplier) as usize & self.slots.len().wrapping_sub(1);
         let Some(slot) = self.slots.get(at) else { return Glance::Unsure };
-        if key.length > LANE as u32 || self.star.is_some() {
+        if key.length > LANE as u16 || self.star.is_some() {
             Glance::Unsure
-        } else if slot.key == key {
+        } else if slot.is(key) {
             Glance::Named(slot.node)
         } else if self.crowded || key.lane.simd_eq(u8x16::splat(b'\\')).any() {
             Glance::Unsure
@@ -285,7 +287,7 @@ impl TrieNode {
         let mask = self.slots.len().wrapping_sub(1);
         let slots = (from..).map_while(|at| self.slots.get(at & mask)).take_while(|slot| !slot.is_empty());
         let named = |slot: &Slot| self.branches.get(usize::from(slot.index)).is_some_and(|branch| branch.name == name);
-        slots.take(self.slots.len()).find(|slot| slot.key == key && named(slot))
+        slots.take(self.slots.len()).find(|slot| slot.is(key) && named(slot))
     }
 
     /// The branch of a key, given without quotes and unescaped.
@@ -307,13 +309,13 @@ impl TrieNode {
         let named = self.branches.iter().zip(0..).filter(|(branch, _)| !branch.name.contains(&b'\\'));
         let slots: Vec<Slot> = named
             .map(|(branch, index)| {
-                let key = Key::at(&branch.name, 0, branch.name.len());
-                Slot { key, index, symbol: branch.symbol, node: branch.node }
+                let Key { lane, length } = Key::at(&branch.name, 0, branch.name.len());
+                Slot { lane, length, index, symbol: branch.symbol, node: branch.node }
             })
             .collect();
         let mask = (4 * slots.len()).next_power_of_two() - 1;
         let shared = |multiplier: u64| {
-            let mut taken: Vec<usize> = slots.iter().map(|slot| slot.key.hash(multiplier) as usize & mask).collect();
+            let mut taken: Vec<usize> = slots.iter().map(|slot| slot.key().hash(multiplier) as usize & mask).collect();
             taken.sort_unstable();
             taken.windows(2).filter(|pair| matches!(pair, [one, other] if one == other)).count()
         };
@@ -323,7 +325,7 @@ impl TrieNode {
         self.crowded = shared(self.multiplier) > 0;
         self.slots = vec![Slot::EMPTY; mask + 1];
         for slot in slots {
-            let mut at = slot.key.hash(self.multiplier) as usize & mask;
+            let mut at = slot.key().hash(self.multiplier) as usize & mask;
             while self.slots.get(at).is_some_and(|taken| !taken.is_empty()) {
                 at = (at + 1) & mask;
             }
@@ -335,8 +337,16 @@ impl TrieNode {
 }
 
 impl Slot {
-    const EMPTY: Slot =
-        Slot { key: Key { lane: u8x16::ZERO, length: u32::MAX }, index: u16::MAX, symbol: NO_SYM, node: NOWHERE };
+    const EMPTY: Slot = Slot { lane: u8x16::ZERO, length: u16::MAX, index: u16::MAX, symbol: NO_SYM, node: NOWHERE };
+
+    #[inline(always)]
+    fn is(&self, key: Key) -> bool {
+        self.length == key.length && self.lane.simd_eq(key.lane).all()
+    }
+
+    fn key(&self) -> Key {
+        Key { lane: self.lane, length: self.length }
+    }
 
     fn is_empty(&self) -> bool {
         self.index == Slot::EMPTY.index
@@ -355,7 +365,8 @@ impl Key {
             None => short(text, start, end),
         };
         let mask = MASK.get(LANE - length.min(LANE)..).and_then(<[u8]>::first_chunk::<LANE>);
-        Key { lane: lane & u8x16::new(mask.copied().unwrap_or_default()), length: length as u32 }
+        let lane = lane & u8x16::new(mask.copied().unwrap_or_default());
+        Key { lane, length: length.min(usize::from(u16::MAX)) as u16 }
     }
 
     #[inline(always)]

@@ -15,8 +15,13 @@ enum Lead {
     Text(usize, usize),
 }
 
+/// The turn of the first member that came, or [`NOBODY`].
+type Came = u32;
+
+/// No member has come.
+const NOBODY: Came = Came::MAX;
+
 /// What has left an object that others come to.
-#[derive(Clone, Copy)]
 struct Left {
     /// How many members the object has had.
     members: usize,
@@ -43,7 +48,7 @@ impl<'r> Walk<'r> {
         }
         if let Some(last) = last {
             // Nothing comes, but what is missing may have to be remembered.
-            self.events(events, depth, None)?;
+            self.events(&mut NOBODY.clone(), events, depth, None)?;
             self.gone = Some(Gone { parents: last.parents - 1, ..last });
         } else {
             let trailing = object.gap.take().map(|gap| {
@@ -54,7 +59,7 @@ impl<'r> Walk<'r> {
             if !events.is_empty() {
                 self.write_to(object.end);
                 let left = Left { members: object.members, turns: object.leavers, trailing };
-                self.events(events, depth, Some(left))?;
+                self.events(&mut NOBODY.clone(), events, depth, Some(&left))?;
             }
         }
         self.desk.leavers.truncate(object.leavers);
@@ -92,73 +97,77 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// Writes what comes to an object, of which these have left, or to one that is made. Returns the turn of the first
-    /// that came.
-    fn events(&mut self, events: &'r [Event], depth: usize, left: Option<Left>) -> Option<Option<u32>> {
-        let mut came = None;
+    /// Writes what comes to an object, of which these have left, or to one that is made. Tells the first that came.
+    fn events(&mut self, came: &mut Came, events: &'r [Event], depth: usize, left: Option<&Left>) -> Option<()> {
         for event in events {
-            match &event.what {
-                What::Moved(place) => {
-                    let Some(token) = self.awaited(*place) else { continue };
-                    self.lead(&mut came, event.order, left, event);
-                    let fate = self.fused.fates.get(usize::from(*place))?;
-                    let written = std::mem::replace(&mut self.written, self.grammar.token(token));
-                    let done = self.value(*place, fate, token, false, depth);
-                    if done == Done::FAIL || self.gone.take().is_some() {
-                        return None;
-                    }
-                    self.write_to(done.end());
-                    self.written = written;
-                }
-                What::Put { unless, deeds } => {
-                    if unless.is_some_and(|place| self.met(place).is_some()) {
-                        continue;
-                    }
-                    if event.is_literal {
-                        self.lead(&mut came, event.order, left, event);
-                        self.counts.defaulted += event.defaults();
-                        continue;
-                    }
-                    let made = self.worked(deeds, Made::Absent)?;
-                    if !matches!(made, Made::Absent) {
-                        self.lead(&mut came, event.order, left, event);
-                        self.write(made);
-                    }
-                }
-                What::Object { place, first } => {
-                    if !first || self.met(*place).is_some() {
-                        continue;
-                    }
-                    let inner = &self.fused.fates.get(usize::from(*place))?.events;
-                    let (mark, before) = (self.desk.out.len(), came);
-                    let guess =
-                        inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order);
-                    self.lead(&mut came, guess, left, event);
-                    let Some(order) = self.events(inner, depth + 1, None)? else {
-                        self.desk.out.truncate(mark);
-                        came = before;
-                        continue;
-                    };
-                    let stays = |event: &Event| match &event.what {
-                        What::Put { deeds, .. } => deeds.iter().any(Deed::lets_parents_stay),
-                        What::Moved(_) | What::Object { .. } => false,
-                    };
-                    let as_guessed =
-                        order == guess || self.before(before, order, left) == self.before(before, guess, left);
-                    if !as_guessed || inner.iter().any(stays) {
-                        return None; // that the object was missing is remembered
-                    }
-                    came = before.or(Some(order));
-                    self.desk.out.push(b'}');
-                }
+            let What::Put { unless, .. } = &event.what else {
+                self.event(came, event, depth, left)?;
+                continue;
+            };
+            if unless.is_some_and(|place| self.met(place).is_some()) {
+                continue;
+            }
+            if event.is_literal {
+                self.lead(came, event.order, left, event);
+                self.counts.defaulted += event.defaults;
+            } else {
+                self.event(came, event, depth, left)?;
             }
         }
-        Some(came)
+        Some(())
+    }
+
+    #[inline(never)]
+    fn event(&mut self, came: &mut Came, event: &'r Event, depth: usize, left: Option<&Left>) -> Option<()> {
+        match &event.what {
+            What::Put { deeds, .. } => {
+                let made = self.worked(deeds, Made::Absent)?;
+                if !matches!(made, Made::Absent) {
+                    self.lead(came, event.order, left, event);
+                    self.write(made);
+                }
+            }
+            What::Moved(place) => {
+                let Some(token) = self.awaited(*place) else { return Some(()) };
+                self.lead(came, event.order, left, event);
+                let written = std::mem::replace(&mut self.written, self.grammar.token(token));
+                let fate = self.fused.fates.get(usize::from(*place))?;
+                let done = self.value(*place, fate, token, false, depth);
+                if done == Done::FAIL || self.gone.take().is_some() {
+                    return None;
+                }
+                self.write_to(done.end());
+                self.written = written;
+            }
+            What::Object { place, first } => {
+                if !first || self.met(*place).is_some() {
+                    return Some(());
+                }
+                let inner = &self.fused.fates.get(usize::from(*place))?.events;
+                let (mark, before) = (self.desk.out.len(), *came);
+                let guess = inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order);
+                self.lead(came, guess, left, event);
+                let mut order = NOBODY;
+                self.events(&mut order, inner, depth + 1, None)?;
+                if order == NOBODY {
+                    self.desk.out.truncate(mark);
+                    *came = before;
+                    return Some(());
+                }
+                let as_guessed = order == guess || self.before(before, order, left) == self.before(before, guess, left);
+                if !as_guessed || inner.iter().any(|event| event.lets_parents_stay) {
+                    return None; // that the object was missing is remembered
+                }
+                *came = if before == NOBODY { order } else { before };
+                self.desk.out.push(b'}');
+            }
+        }
+        Some(())
     }
 
     /// Writes what is known of an event beforehand, and what stands before it.
     #[inline(always)]
-    fn lead(&mut self, came: &mut Option<u32>, order: u32, left: Option<Left>, event: &Event) {
+    fn lead(&mut self, came: &mut Came, order: u32, left: Option<&Left>, event: &Event) {
         let (start, end) = event.text;
         let start = match self.before(*came, order, left) {
             Lead::Comma => start,
@@ -169,16 +178,18 @@ impl<'r> Walk<'r> {
             }
         };
         self.desk.out.copy(&self.fused.text, start, end);
-        *came = came.or(Some(order));
+        if *came == NOBODY {
+            *came = order;
+        }
     }
 
     /// What stands before a member that comes, by its turn. If members at the end have left after it came (a move puts
     /// before it takes), it has inherited what stood before the first of them.
-    fn before(&self, came: Option<u32>, order: u32, left: Option<Left>) -> Lead {
-        if came.is_some() {
+    fn before(&self, came: Came, order: u32, left: Option<&Left>) -> Lead {
+        if came != NOBODY {
             return Lead::Comma;
         }
-        let Some(Left { members, turns, trailing }) = left else { return Lead::Nothing };
+        let Some(&Left { members, turns, trailing }) = left else { return Lead::Nothing };
         let turns = self.desk.leavers.get(turns..).unwrap_or_default();
         match trailing {
             Some((from, to, last)) if last >= order => Lead::Text(from, to),
@@ -191,9 +202,5 @@ impl<'r> Walk<'r> {
 impl Deed {
     fn goes(&self, direction: Direction) -> bool {
         matches!(&self.code.body, Body::Edit { edit, .. } if edit.goes(direction))
-    }
-
-    fn lets_parents_stay(&self) -> bool {
-        matches!(&self.code.body, Body::Edit { edit, .. } if edit.emptied() == Emptied::Stays)
     }
 }

@@ -6,9 +6,8 @@ use super::Walk;
 use crate::carry::{self, Bound, Carry};
 use crate::identity;
 use crate::json;
-use crate::pack::CarryPlace;
 use crate::plan::Place;
-use crate::tape::NONE;
+use crate::tape::{NONE, append};
 
 /// When an entry is written: the turn of its op, or of the `in` around it and its element.
 pub(super) type Turn = (u32, u32, u32);
@@ -23,6 +22,8 @@ pub(super) struct Ledger {
     entries: Vec<Entry>,
     /// What entries say of values, one after another.
     texts: Vec<u8>,
+    /// The carry as it is written.
+    carry: Vec<u8>,
 }
 
 /// Something that a star has bound.
@@ -111,31 +112,31 @@ impl Ledger {
 
 impl Walk<'_> {
     /// The carry of the target. None if it is longer than it may be.
+    #[inline(never)]
     pub(super) fn carry(&mut self, to: &str) -> Option<Vec<u8>> {
-        if self.desk.ledger.entries.is_empty() {
-            return Some(Vec::new());
-        }
         let mut ledger = std::mem::take(&mut self.desk.ledger);
         if !ledger.entries.is_sorted_by_key(|entry| entry.turn) {
             ledger.entries.sort_by_key(|entry| entry.turn);
         }
         let mut names = BTreeMap::new();
-        let mut out = Vec::with_capacity(2 * ledger.texts.len() + 128);
+        let mut out = std::mem::take(&mut ledger.carry);
+        out.clear();
         Carry::head(&mut out, to);
         let head = out.len();
         for entry in &ledger.entries {
             let place = self.place(&ledger, entry, &mut names);
             carry::push_entry(&mut out, entry.op, &place);
             let (start, end) = entry.text;
-            out.extend_from_slice(ledger.texts.get(start as usize..end as usize).unwrap_or_default());
-            out.extend_from_slice(b"},");
+            append(&mut out, ledger.texts.get(start as usize..end as usize).unwrap_or_default());
+            append(&mut out, b"},");
         }
-        self.desk.ledger = ledger;
-        let policy = &self.plan.policy;
-        let fits = out.len() - head + self.plan.carry_overhead <= policy.carry_max_bytes as usize;
+        let fits = out.len() - head + self.plan.carry_overhead <= self.plan.policy.carry_max_bytes as usize;
         out.pop();
-        out.extend_from_slice(b"]}");
-        (fits && policy.carry != CarryPlace::None).then_some(out)
+        append(&mut out, b"]}");
+        let carry = fits.then(|| out.to_vec());
+        ledger.carry = out;
+        self.desk.ledger = ledger;
+        carry
     }
 
     /// What the stars are bound to, as the carry names it.
@@ -165,12 +166,12 @@ impl Walk<'_> {
         let trie = self.plan.trie.get(usize::from(element.place));
         if !whole {
             if let Some(name) = self.name(element) {
-                if !names.contains_key(&element.list) {
+                let all = names.entry(element.list).or_insert_with(|| {
                     let mut all: Vec<String> = list().filter_map(|other| self.name(other)).collect();
                     all.sort_unstable();
-                    names.insert(element.list, all);
-                }
-                if names.get(&element.list).is_some_and(|names| identity::is_single(names, &name)) {
+                    all
+                });
+                if identity::is_single(all, &name) {
                     return Bound::Key(name);
                 }
             }

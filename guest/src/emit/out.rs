@@ -1,10 +1,7 @@
 //! The bytes of a record as they are written: a buffer that is kept, and filled without asking for room byte by byte.
 
 /// How many bytes must stand behind a text of which pieces are copied.
-pub(crate) const AHEAD: usize = 32;
-
-/// How many bytes are copied at once.
-const LANES: usize = AHEAD;
+pub(crate) const AHEAD: usize = 64;
 
 /// More than this is the host's `memcpy`'s to copy. That is a call out of the sandbox.
 const LONG: usize = 256;
@@ -68,25 +65,27 @@ impl Out {
     #[inline(never)]
     fn copy_lanes(&mut self, text: &[u8], start: usize, end: usize) {
         let length = end.saturating_sub(start);
-        let room = length.next_multiple_of(LANES);
-        if self.length + room > self.bytes.len() {
-            self.reserve(room);
+        if self.length + length + AHEAD > self.bytes.len() {
+            self.reserve(length + AHEAD);
         }
-        let to = self.bytes.get_mut(self.length..self.length + room).unwrap_or_default();
-        match text.get(start..start + room) {
-            Some(from) if length <= LONG => {
-                // Two lanes at a time, so that this stays a loop and becomes no call.
-                for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from.as_chunks::<LANES>().0) {
-                    let ([one, two], [first, second]) = (to.as_chunks_mut::<16>().0, from.as_chunks::<16>().0) else {
-                        continue;
-                    };
-                    *one = *first;
-                    *two = *second;
-                }
-            }
-            _ => to.iter_mut().zip(text.get(start..end).unwrap_or_default()).for_each(|(to, from)| *to = *from),
-        }
+        let (mut from, mut to) = (text.get(start..), self.bytes.get_mut(self.length..));
         self.length += length;
+        if length > LONG || end + AHEAD > text.len() {
+            if let (Some(from), Some(to)) = (text.get(start..end), to.and_then(|to| to.get_mut(..length))) {
+                to.copy_from_slice(from);
+            }
+            return;
+        }
+        // Whole blocks: what is too much is written over.
+        let mut left = length as isize;
+        while left > 0
+            && let Some((block, behind)) = from.and_then(<[u8]>::split_first_chunk::<AHEAD>)
+            && let Some((room, rest)) = to.and_then(<[u8]>::split_first_chunk_mut::<AHEAD>)
+        {
+            *room = *block;
+            (from, to) = (Some(behind), Some(rest));
+            left -= AHEAD as isize;
+        }
     }
 
     /// Appends any bytes. The last lane overlaps the one before, so that no byte is copied alone.
@@ -130,7 +129,7 @@ impl Out {
     /// Makes room for so many more bytes, and for the lane that may reach beyond them.
     #[cold]
     fn reserve(&mut self, more: usize) {
-        let wanted = self.length + more + LANES;
+        let wanted = self.length + more + AHEAD;
         if self.bytes.len() < wanted {
             self.bytes.resize(wanted.max(2 * self.bytes.len()), 0);
         }

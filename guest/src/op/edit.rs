@@ -134,6 +134,15 @@ impl Edit {
         })
     }
 
+    /// The zeros that this puts behind a number, if that is all it does and the other direction takes them away again.
+    #[inline]
+    pub(crate) fn zeros(&self, direction: Direction, found: &[u8]) -> Option<&'static [u8]> {
+        match (self, direction) {
+            (Edit::Scale(scale), Direction::Up) => scale.zeros_behind(found),
+            _ => None,
+        }
+    }
+
     /// What [`Edit::write`] leaves, if it is sure without a look that the other direction makes the input of it again.
     #[inline]
     pub(crate) fn quick(&self, direction: Direction, found: Option<&[u8]>, out: &mut Vec<u8>) -> Option<Put<'_>> {
