@@ -241,7 +241,7 @@ pub struct IdEntry {
     pub response_body: Option<String>,
 }
 
-/// Where records are: at most one of `body`, `header` and `store`.
+/// Where records are: at most one of `body`, `header`, `cookie` and `store`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordEntry {
@@ -251,6 +251,9 @@ pub struct RecordEntry {
     /// Records travel in a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<HeaderEntry>,
+    /// Records travel in a cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<CookieEntry>,
     /// Records rest in a store that the servers read and write themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreKeyEntry>,
@@ -282,7 +285,24 @@ pub struct HeaderEntry {
     pub encoding: Encoding,
 }
 
-/// How a record is written in a header.
+/// The `cookie` carrier: read from `Cookie`, written to `Set-Cookie` with the attributes that the server gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CookieEntry {
+    /// The cookie's name.
+    pub name: String,
+    /// How the record is written in it; JSON itself can't stand in a cookie.
+    #[serde(default = "CookieEntry::default_encoding")]
+    pub encoding: Encoding,
+}
+
+impl CookieEntry {
+    fn default_encoding() -> Encoding {
+        Encoding::Base64url
+    }
+}
+
+/// How a record is written in a header or a cookie.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {

@@ -25,6 +25,34 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// The most linear memory that an instance can have, whatever its limits say.
 pub(crate) const MEMORY_CEILING: usize = 1 << 30;
 
+/// How the sandbox of this process notices that a guest does what it must not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Traps {
+    /// By signals (SIGSEGV, SIGILL, SIGFPE), whose handlers are the process's; what is not a guest's goes to the handler
+    /// before.
+    #[default]
+    Signals,
+    /// By checks in the guest's code: slower, for processes that want their signals to themselves.
+    Checks,
+}
+
+/// The sandbox of this process runs already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sandbox of this process runs already: say how it traps before the first pack is loaded")]
+pub struct RunsAlready;
+
+static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+static TRAPS: OnceLock<Traps> = OnceLock::new();
+
+/// Says how the sandbox of this process traps; before the first pack is loaded.
+///
+/// # Errors
+/// If the sandbox runs already, or something else was said before.
+pub fn set_traps(traps: Traps) -> Result<(), RunsAlready> {
+    let said = *TRAPS.get_or_init(|| traps);
+    if ENGINE.get().is_none() && said == traps { Ok(()) } else { Err(RunsAlready) }
+}
+
 /// A guest that keeps the contract's form: it imports nothing and exports everything.
 pub(crate) struct Compiled {
     pub(crate) pre: GuestPre<State>,
@@ -126,7 +154,6 @@ fn check(wasm: &[u8]) -> Result<GuestPre<State>, GuestError> {
 }
 
 fn engine() -> Result<&'static Engine, GuestError> {
-    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
         // Without the address space for a pool (`ulimit -v`), instances are made one by one: slower, not wrong.
         let engine = Engine::new(config().allocation_strategy(pool()))
@@ -151,6 +178,12 @@ fn config() -> Config {
         .wasm_memory64(false)
         .max_wasm_stack(256 << 10)
         .generate_address_map(false);
+    match TRAPS.get_or_init(Traps::default) {
+        Traps::Signals => {}
+        Traps::Checks => {
+            config.signals_based_traps(false);
+        }
+    }
     config
 }
 

@@ -86,12 +86,16 @@ pub mod gateway;
 pub mod infer;
 pub mod laws;
 pub mod rehearsal;
+pub mod tower;
+
+pub use gateway::adapter;
 
 pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,
     Verdict, Version, VersionInfo,
 };
 pub use directory::{Directory, DirectoryLimits, Entry, OtherShape};
+pub use engine::{RunsAlready, Traps, set_traps};
 pub use error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Place, Problem};
 pub use fleet::{Fleet, FleetError, Server};
 pub use generation::{CarryMember, Generation};
@@ -120,3 +124,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Embedding;
+
+/// The example of docs/gateways/tower.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/gateways/tower.md")]
+struct TowerLayer;

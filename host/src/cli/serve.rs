@@ -89,7 +89,7 @@ fn misfits(config: &Config, rules: Option<&Runtime>) -> Vec<String> {
     let record = &config.record;
     if rules.is_none()
         && config.source.is_none()
-        && (record.body.is_some() || record.header.is_some() || record.store.is_some())
+        && (record.body.is_some() || record.header.is_some() || record.cookie.is_some() || record.store.is_some())
     {
         problems.push("record: there is no pack, so no record is ever translated: say pack = \"…\"".to_string());
     }
@@ -137,6 +137,7 @@ fn stopped(error: &StartError) -> Failed {
         | StartError::Secret(_)
         | StartError::State { .. }
         | StartError::Untrusting
-        | StartError::NoStore => Failed::Input(error.to_string()),
+        | StartError::NoStore
+        | StartError::Surface { .. } => Failed::Input(error.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, IdEntry, KeyEntry, Rule, SelectionKey, schema};
+use super::{Config, Encoding, IdEntry, KeyEntry, Rule, SelectionKey, schema};
 use crate::error::{Place, Problem};
 use crate::gateway::pattern::Pattern;
 use crate::gateway::pointer::Pointer;
@@ -257,9 +257,10 @@ impl Check {
 
     fn record(&mut self, config: &Config) {
         let record = &config.record;
-        let carriers = [record.body.is_some(), record.header.is_some(), record.store.is_some()];
+        let carriers =
+            [record.body.is_some(), record.header.is_some(), record.cookie.is_some(), record.store.is_some()];
         if carriers.iter().filter(|said| **said).count() > 1 {
-            self.say("/record".to_string(), "say one of body, header and store: a record is in one place");
+            self.say("/record".to_string(), "say one of body, header, cookie and store: a record is in one place");
         }
         if let Some(body) = &record.body {
             if body.request.is_none() && body.response.is_none() {
@@ -275,9 +276,22 @@ impl Check {
         if record.store.as_ref().is_some_and(|store| !store.key.contains("{id}")) {
             self.say("/record/store/key".to_string(), "the key needs {id}, or all sessions share one record");
         }
-        let answers = record.header.is_some() || record.body.as_ref().is_some_and(|body| body.response.is_some());
+        if let Some(cookie) = &record.cookie {
+            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if cookie.name.is_empty() || !cookie.name.bytes().all(token) {
+                self.say("/record/cookie/name".to_string(), format!("\"{}\" is no cookie name", cookie.name));
+            }
+            if cookie.encoding == Encoding::Json {
+                let message = "JSON can't stand in a cookie: say encoding = \"base64url\" or \"base64\"";
+                self.say("/record/cookie/encoding".to_string(), message);
+            }
+        }
+        let answers = record.header.is_some()
+            || record.cookie.is_some()
+            || record.body.as_ref().is_some_and(|body| body.response.is_some());
         if record.client_version.is_some() && !answers {
-            let message = "no records in answers: say record.body.response or record.header, or leave this out";
+            let message =
+                "no records in answers: say record.body.response, record.header or record.cookie, or leave this out";
             self.say("/record/client_version".to_string(), message);
         }
     }

@@ -1,48 +1,83 @@
 //! Answers: what is learned from them, what clients are told, and problem documents.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderName;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::codec;
+use super::edits::Edits;
+use super::pointer::{Lost, Pointer, splice};
 use super::problem::{Owner, Refusal, Refused, quoted};
-use super::request::{Ctx, REPLAY_BYTES};
+use super::request::Ctx;
 use super::session::{IdPlace, Kind, is_id};
 use super::state::{Carrier, State};
 use super::translate::Target;
 use crate::contract::Version;
 use crate::generation::Generation;
-use crate::limits::Mode;
+use crate::limits::{Mode, OnFailure};
 use crate::router::Tier;
 
 /// Says where a request went and why, if the configuration asks for it.
-pub(crate) const EXPLAIN: HeaderName = HeaderName::from_static("unskew-explain");
+const EXPLAIN: HeaderName = HeaderName::from_static("unskew-explain");
 
 /// Headers that begin like this are ours: whatever clients or servers send under such a name is dropped.
 pub(crate) const OURS: &str = "unskew-";
 
 /// Headers that no longer hold once a body is translated.
-pub(crate) const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+pub(crate) const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 impl State {
     /// Looks at the head of an answer: strips what is ours, learns the session, translates a record in a header.
-    pub(crate) async fn read_head(&self, ctx: &mut Ctx, head: &mut ResponseHeader) -> Result<(), Refusal> {
-        if head.status.is_informational() {
-            return Ok(());
+    pub(crate) async fn read_head(
+        &self,
+        ctx: &mut Ctx,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<Edits, Refusal> {
+        let mut edits = Edits::default();
+        if status.is_informational() {
+            return Ok(edits);
         }
-        let forged: Vec<HeaderName> =
-            head.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
-        for name in forged {
-            head.remove_header(&name);
+        edits.remove_forged(headers, OURS);
+        if ctx.rule.is_some() && status.is_success() {
+            self.learn_from_head(ctx, headers);
         }
-        if ctx.rule.is_some() && head.status.is_success() {
-            self.learn_from_head(ctx, head);
+        self.translate_header(ctx, headers, &mut edits).await?;
+        self.explain(ctx, &mut edits);
+        Ok(edits)
+    }
+
+    /// The body of an answer as clients get it, with what that changes in its head.
+    pub(crate) async fn read_whole(
+        &self,
+        ctx: &mut Ctx,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<(Bytes, Edits), Refusal> {
+        let body = self.for_clients(ctx, status, headers, body).await?;
+        let mut edits = Edits::default();
+        self.explain(ctx, &mut edits);
+        if ctx.answer_changed {
+            edits.remove_all(headers, &DIGESTS);
+            // Other bytes than the server's: its tag holds for their meaning only.
+            let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.starts_with('"'));
+            if let Some(weak) = tag.and_then(|tag| HeaderValue::from_str(&format!("W/{tag}")).ok()) {
+                edits.set(ETAG, weak);
+            }
         }
-        self.translate_header(ctx, head).await?;
-        self.explain(ctx, head);
-        Ok(())
+        edits.remove(TRANSFER_ENCODING);
+        if !is_bodyless(status) {
+            edits.set(CONTENT_LENGTH, body.len());
+        }
+        Ok((body, edits))
     }
 
     /// Looks at the body of an answer for the session id of a create.
@@ -69,7 +104,7 @@ impl State {
     }
 
     /// Adds the line that says where the request went and why.
-    pub(crate) fn explain(&self, ctx: &Ctx, head: &mut ResponseHeader) {
+    fn explain(&self, ctx: &Ctx, edits: &mut Edits) {
         if !self.config.explain {
             return;
         }
@@ -108,15 +143,8 @@ impl State {
             Mode::Enforce => "; mode=enforce",
         };
         // `quoted` leaves printable ASCII only, so the line is a header value.
-        if let Ok(value) = http::HeaderValue::from_str(&line) {
-            let _ = head.insert_header(EXPLAIN, value);
-        }
-    }
-
-    /// A client whose connection ends after this answer is told so, and sends its next request on another one.
-    pub(crate) fn close_when_stopping(&self, session: &mut Session) {
-        if self.is_stopping() {
-            session.set_keepalive(None);
+        if let Ok(value) = HeaderValue::from_str(&line) {
+            edits.set(EXPLAIN, value);
         }
     }
 
@@ -152,7 +180,7 @@ impl State {
     /// How much of a body is held back for a record or an id.
     pub(crate) fn longest(&self, ctx: &Ctx) -> usize {
         let limit = ctx.generation.as_ref().map(|generation| generation.manifest().policy.max_bytes);
-        limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(REPLAY_BYTES)
+        limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(UNRULED_BYTES)
     }
 
     /// Notes who wrote the session's record, where nothing better is known.
@@ -165,7 +193,7 @@ impl State {
         }
     }
 
-    fn learn_from_head(&self, ctx: &mut Ctx, head: &ResponseHeader) {
+    fn learn_from_head(&self, ctx: &mut Ctx, headers: &HeaderMap) {
         match (ctx.kind(), ctx.rule.as_ref().map(|rule| rule.id.clone())) {
             (Some(Kind::End), _) => {
                 if let Some(session) = &ctx.session {
@@ -173,7 +201,7 @@ impl State {
                 }
             }
             (_, Some(IdPlace::ResponseHeader(name))) => {
-                let id = head.headers.get(&name).and_then(|value| value.to_str().ok()).filter(|id| is_id(id));
+                let id = headers.get(&name).and_then(|value| value.to_str().ok()).filter(|id| is_id(id));
                 match id {
                     Some(id) => {
                         ctx.session = Some(id.to_string());
@@ -183,7 +211,7 @@ impl State {
                 }
             }
             (_, Some(IdPlace::ResponseBody(_))) => {
-                if head.headers.contains_key(CONTENT_ENCODING) {
+                if headers.contains_key(CONTENT_ENCODING) {
                     self.counters.unidentified.one();
                 } else {
                     ctx.learning = Some(BytesMut::new());
@@ -194,27 +222,26 @@ impl State {
         }
     }
 
-    async fn translate_header(&self, ctx: &mut Ctx, head: &mut ResponseHeader) -> Result<(), Refusal> {
-        let Carrier::Header { name, encoding } = &self.carrier else { return Ok(()) };
-        let Some(record) = head.headers.get(name).and_then(|value| codec::decode(value.as_bytes(), *encoding)) else {
-            return Ok(());
-        };
+    async fn translate_header(&self, ctx: &mut Ctx, headers: &HeaderMap, edits: &mut Edits) -> Result<(), Refusal> {
+        let Carrier::Head { place, encoding } = &self.carrier else { return Ok(()) };
+        let values = place.in_answer(headers);
+        let Some(record) = values.first().and_then(|value| codec::decode(value, *encoding)) else { return Ok(()) };
         let translated = match self.client_version(ctx) {
             Some(client) => self.for_client(ctx, record.clone(), client).await?,
             None => None,
         };
         let sealed = self.carry_out(ctx, translated.as_ref().unwrap_or(&record)).await?;
-        let several = self.inline(ctx).is_some() && head.headers.get_all(name).iter().count() > 1;
+        let several = self.inline(ctx).is_some() && values.len() > 1;
         let record = match sealed.or(translated) {
             Some(record) => record,
             None if several => record, // clients get the one that was looked at
             None => return Ok(()),
         };
         let value = codec::encode(&record, *encoding).ok_or_else(|| {
-            let detail = format!("the translated record can't stand in the header {name}: use an encoding of base64");
+            let detail = format!("the translated record can't stand in the {place}: use an encoding of base64");
             Refusal::new(Refused::BadAnswer, detail)
         })?;
-        let _ = head.insert_header(name.clone(), value);
+        place.lay_into_answer(headers, &value, edits);
         Ok(())
     }
 
@@ -246,29 +273,109 @@ impl State {
         Ok(Some(translation.record.into()))
     }
 
-    /// Answers with a problem document.
-    pub(crate) async fn write_problem(
+    async fn for_clients(
         &self,
-        ctx: &Ctx,
-        session: &mut Session,
-        refusal: &Refusal,
-    ) -> pingora::Result<()> {
+        ctx: &mut Ctx,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, Refusal> {
+        let Some(pointer) = self.held_pointer(ctx) else { return Ok(body) };
+        // A server's own error is no record, and neither is what we can't read: only a carry is looked for in it.
+        let problem =
+            headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/problem"));
+        let client = self.client_version(ctx).filter(|_| !problem && status.is_success());
+        let inline = self.inline(ctx).is_some();
+        if body.is_empty() || (client.is_none() && !inline) {
+            return Ok(body);
+        }
+        if headers.contains_key(CONTENT_ENCODING) {
+            let detail = "the answer is compressed, though it was asked for as it is: its carry can't be sealed";
+            return if inline { Err(Refusal::new(Refused::BadAnswer, detail)) } else { Ok(body) };
+        }
+        let place = match pointer.find(&body) {
+            Ok(place) => place,
+            Err(Lost::Absent | Lost::NotJson) if client.is_none() => return Ok(body),
+            Err(lost) => {
+                let taken = ctx.take_lost(self, lost, Owner::Server).map(|()| body);
+                return taken.map_err(|refusal| Refusal { kind: Refused::BadAnswer, ..refusal });
+            }
+        };
+        let record = body.slice(place.clone());
+        let translated = match client {
+            Some(client) => self.for_client(ctx, record.clone(), client).await?,
+            None => None,
+        };
+        let sealed = self.carry_out(ctx, translated.as_ref().unwrap_or(&record)).await?;
+        match sealed.or(translated) {
+            Some(record) => {
+                ctx.answer_changed = true;
+                Ok(splice(&body, place, &record))
+            }
+            None => Ok(body),
+        }
+    }
+
+    /// Where records stand in answers that are translated, or whose carry is sealed, for clients.
+    fn held_pointer(&self, ctx: &Ctx) -> Option<&Pointer> {
+        let inline = || ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
+        match &self.carrier {
+            Carrier::Body { response: Some(pointer), .. }
+                if self.config.record.client_version.is_some() || inline() =>
+            {
+                Some(pointer)
+            }
+            Carrier::Body { .. } | Carrier::None | Carrier::Head { .. } | Carrier::Store { .. } => None,
+        }
+    }
+
+    /// Whether some answers are held back until their record is translated for clients.
+    pub(crate) fn holds_some(&self, ctx: &Ctx) -> bool {
+        self.held_pointer(ctx).is_some()
+    }
+
+    /// The answer to an answer that is longer than a record may be: refused, or, where the policy is open and no carry
+    /// could slip through, none.
+    pub(crate) fn overlong_answer(&self, ctx: &Ctx) -> Result<(), Refusal> {
+        let inline = ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
+        if self.failure.call == OnFailure::Open && !inline {
+            return Ok(());
+        }
+        let limit = self.longest(ctx);
+        let detail = format!(
+            "the answer is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
+        );
+        Err(Refusal::new(Refused::BadAnswer, detail))
+    }
+
+    /// The problem document that a client gets in place of an answer.
+    pub(crate) fn problem(&self, ctx: &Ctx, refusal: &Refusal) -> Response<Bytes> {
         let document = refusal.json();
-        let mut head = ResponseHeader::build(refusal.kind.status(), Some(6))?;
-        head.insert_header(CONTENT_TYPE, "application/problem+json")?;
-        head.insert_header(CONTENT_LENGTH, document.len())?;
-        head.insert_header(CACHE_CONTROL, "no-store")?;
-        head.insert_header("proxy-status", refusal.proxy_status())?;
+        let mut edits = Edits::default();
+        edits.set(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        edits.set(CONTENT_LENGTH, document.len());
+        edits.set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // `quoted` leaves printable ASCII only, so this is a header value.
+        if let Ok(value) = HeaderValue::from_str(&refusal.proxy_status()) {
+            edits.set(PROXY_STATUS, value);
+        }
         if matches!(refusal.kind, Refused::Race | Refused::NoServer | Refused::StoreFailed) {
-            head.insert_header(RETRY_AFTER, "1")?;
+            edits.set(RETRY_AFTER, 1);
         }
-        self.explain(ctx, &mut head);
-        self.close_when_stopping(session);
-        let bodyless = session.req_header().method == http::Method::HEAD;
-        session.write_response_header(Box::new(head), bodyless).await?;
-        if !bodyless {
-            session.write_response_body(Some(document.into()), true).await?;
-        }
-        Ok(())
+        self.explain(ctx, &mut edits);
+        let mut answer = Response::new(Bytes::from(document));
+        *answer.status_mut() = refusal.kind.status();
+        edits.apply(answer.headers_mut());
+        answer
     }
 }
+
+/// Whether an answer of this status has no body, whatever its head says.
+pub(crate) fn is_bodyless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// How much of a body is held back where no pack says how long a record may be.
+const UNRULED_BYTES: usize = 64 << 10;

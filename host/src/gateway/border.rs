@@ -40,14 +40,14 @@ impl State {
     pub(crate) fn lay_cleared(&self, ctx: &mut Ctx) -> Result<(), Refusal> {
         let (true, Some(placed)) = (ctx.cleared, &mut ctx.placed) else { return Ok(()) };
         match (&self.carrier, &ctx.body, &ctx.record) {
-            (Carrier::Header { name, encoding }, _, Some(record)) if placed.header.is_none() => {
+            (Carrier::Head { place, encoding }, _, Some(record)) if placed.header.is_none() => {
                 placed.header = Some(codec::encode(&record.bytes, *encoding).ok_or_else(|| {
-                    let detail = format!("the record can't stand in the header {name}: use an encoding of base64");
+                    let detail = format!("the record can't stand in the {place}: use an encoding of base64");
                     Refusal::new(Refused::BadRecord, detail)
                 })?);
             }
             (Carrier::Body { .. }, Body::Whole(body), _) if placed.body.is_none() => placed.body = Some(body.clone()),
-            (Carrier::None | Carrier::Body { .. } | Carrier::Header { .. } | Carrier::Store { .. }, _, _) => {}
+            (Carrier::None | Carrier::Body { .. } | Carrier::Head { .. } | Carrier::Store { .. }, _, _) => {}
         }
         Ok(())
     }

@@ -11,6 +11,11 @@ macro_rules! counters {
         }
 
         impl Counts {
+            /// All of them with their names.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                self.all().map(|(name, _, count)| (name, count))
+            }
+
             /// Every counter with its name and what it counts.
             pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($name), concat!($($doc,)+).trim_ascii(), self.$name),)+].into_iter()

@@ -2,7 +2,6 @@
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, HOST};
-use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::problem::{Refusal, Refused};
@@ -52,7 +51,7 @@ impl State {
 }
 
 /// Why a head can't be forwarded as it is: two readers could take it differently (RFC 9112, sections 3.2 and 6.3).
-pub(crate) fn unclear(head: &RequestHeader) -> Option<Refusal> {
+pub(crate) fn unclear(head: &http::request::Parts) -> Option<Refusal> {
     let number = |value: &http::HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
     if !head.headers.get_all(CONTENT_LENGTH).iter().all(number) {
         return Some(Refusal::new(Refused::BadRequest, "Content-Length is one number"));

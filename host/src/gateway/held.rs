@@ -5,9 +5,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, TRANSFER_ENCODING};
-use http::{Method, StatusCode};
+use bytes::BytesMut;
+use http::Method;
+use http::header::EXPECT;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
@@ -15,12 +15,12 @@ use pingora::proxy::subrequest::pipe::{InputBodyType, pipe_subrequest};
 use pingora::proxy::subrequest::{BodyMode, Ctx as SubrequestCtx};
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::answer::DIGESTS;
-use super::pointer::{Lost, Pointer, splice};
-use super::problem::{Owner, Refusal, Refused};
+use super::answer::is_bodyless;
+use super::problem::{Refusal, Refused};
+use super::proxy::edit_answer;
 use super::request::Ctx;
-use super::state::{Carrier, State};
-use crate::limits::{Mode, OnFailure};
+use super::state::State;
+use crate::limits::Mode;
 
 const TOO_LARGE: ErrorType = ErrorType::new("AnswerTooLarge");
 
@@ -72,8 +72,8 @@ impl State {
         let shared = SubrequestCtx::builder().body_mode(BodyMode::ExpectBody).user_ctx(Box::new(slot.clone())).build();
         let (subrequest, handle) = spawner.create_subrequest(session.as_downstream(), shared);
         let limit = self.longest(ctx);
-        let inline = ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
-        let lets_pass = self.failure.call == OnFailure::Open && !inline;
+        let overlong = self.overlong_answer(ctx);
+        let lets_pass = overlong.is_ok();
         let mut collected = Collected::default();
         let piped = {
             let collect = |task| collected.collect(task, limit, lets_pass);
@@ -83,11 +83,8 @@ impl State {
             if *failed.error.esource() == ErrorSource::Downstream {
                 return Err(failed.error);
             }
-            if failed.error.etype() == &TOO_LARGE {
-                let detail = format!(
-                    "the answer is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
-                );
-                return self.refuse_answer(session, ctx, Refusal::new(Refused::BadAnswer, detail)).await;
+            if let (ErrorType::Custom("AnswerTooLarge"), Err(refusal)) = (failed.error.etype(), overlong) {
+                return self.refuse_answer(session, ctx, refusal).await;
             }
             // Its context is there when its last task is.
             if let Some(mut tasks) = failed.state.pipe_rx {
@@ -115,27 +112,13 @@ impl State {
             return self.refuse_answer(session, ctx, refusal).await;
         };
         let body = collected.body.freeze();
-        let body = match self.for_clients(ctx, &head, body).await {
-            Ok(body) => body,
+        let (body, edits) = match self.read_whole(ctx, head.status, &head.headers, body).await {
+            Ok(answer) => answer,
             Err(refusal) => return self.refuse_answer(session, ctx, refusal).await,
         };
-        self.explain(ctx, &mut head);
-        if ctx.answer_changed {
-            for digest in DIGESTS {
-                head.remove_header(digest);
-            }
-            // Other bytes than the server's: its tag holds for their meaning only.
-            let tag = head.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| tag.starts_with('"'));
-            if let Some(weak) = tag.map(|tag| format!("W/{tag}")) {
-                head.insert_header(ETAG, weak)?;
-            }
-        }
-        head.remove_header(&TRANSFER_ENCODING);
+        edit_answer(&edits, &mut head)?;
         self.close_when_stopping(session);
-        let bodyless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if !bodyless {
-            head.insert_header(CONTENT_LENGTH, body.len())?;
-        }
+        let bodyless = is_bodyless(head.status);
         session.write_response_header(head, bodyless).await?;
         if !bodyless {
             session.write_response_body(Some(body), true).await?;
@@ -143,65 +126,10 @@ impl State {
         Ok(())
     }
 
-    async fn for_clients(&self, ctx: &mut Ctx, head: &ResponseHeader, body: Bytes) -> Result<Bytes, Refusal> {
-        let Some(pointer) = self.held_pointer(ctx) else { return Ok(body) };
-        // A server's own error is no record, and neither is what we can't read: only a carry is looked for in it.
-        let problem =
-            head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/problem"));
-        let client = self.client_version(ctx).filter(|_| !problem && head.status.is_success());
-        let inline = self.inline(ctx).is_some();
-        if body.is_empty() || (client.is_none() && !inline) {
-            return Ok(body);
-        }
-        if head.headers.contains_key(CONTENT_ENCODING) {
-            let detail = "the answer is compressed, though it was asked for as it is: its carry can't be sealed";
-            return if inline { Err(Refusal::new(Refused::BadAnswer, detail)) } else { Ok(body) };
-        }
-        let place = match pointer.find(&body) {
-            Ok(place) => place,
-            Err(Lost::Absent | Lost::NotJson) if client.is_none() => return Ok(body),
-            Err(lost) => {
-                let taken = ctx.take_lost(self, lost, Owner::Server).map(|()| body);
-                return taken.map_err(|refusal| Refusal { kind: Refused::BadAnswer, ..refusal });
-            }
-        };
-        let record = body.slice(place.clone());
-        let translated = match client {
-            Some(client) => self.for_client(ctx, record.clone(), client).await?,
-            None => None,
-        };
-        let sealed = self.carry_out(ctx, translated.as_ref().unwrap_or(&record)).await?;
-        match sealed.or(translated) {
-            Some(record) => {
-                ctx.answer_changed = true;
-                Ok(splice(&body, place, &record))
-            }
-            None => Ok(body),
-        }
-    }
-
     async fn refuse_answer(&self, session: &mut Session, ctx: &mut Ctx, refusal: Refusal) -> pingora::Result<()> {
         self.counters.refused.one();
         ctx.refusal = Some(refusal.clone());
         self.write_problem(ctx, session, &refusal).await
-    }
-
-    /// Where records stand in answers that are translated, or whose carry is sealed, for clients.
-    fn held_pointer(&self, ctx: &Ctx) -> Option<&Pointer> {
-        let inline = || ctx.generation.as_ref().is_some_and(|generation| generation.carry_member().is_some());
-        match &self.carrier {
-            Carrier::Body { response: Some(pointer), .. }
-                if self.config.record.client_version.is_some() || inline() =>
-            {
-                Some(pointer)
-            }
-            Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
-        }
-    }
-
-    /// Whether some answers are held back, and requests so need the means to run as subrequests.
-    pub(crate) fn holds_some(&self, ctx: &Ctx) -> bool {
-        self.held_pointer(ctx).is_some()
     }
 }
 

@@ -3,13 +3,17 @@
 //! It runs Pingora's proxy on a listener and a tokio runtime of its own, so that several gateways live in one process
 //! and each is stopped by itself. One request goes through `request` (what it is about), `place` (which server, and
 //! the record made readable for it), `proxy` (Pingora's phases) and `answer`; `held` keeps an answer back whose record
-//! is translated for clients.
+//! is translated for clients. `proxy`, `held`, `failure` and `listen` are Pingora's; the rest knows no network, and
+//! `adapter` offers it to other surfaces.
+
+pub mod adapter;
 
 mod admin;
 mod answer;
 mod border;
 mod codec;
 mod counters;
+mod edits;
 mod failure;
 mod front;
 mod health;
@@ -36,6 +40,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use counters::Counts;
+pub use proxy::Gate;
+pub use request::Ctx;
 
 use crate::config::{Config, ConfigError, GuestEntry, IsolationKey, RolloutEntry, ServerEntry};
 use crate::error::LoadError;
@@ -106,6 +112,14 @@ pub enum StartError {
     /// The configuration asks for signatures, and the runtime that was handed in doesn't.
     #[error("trust.keys: the runtime was built without them: build it with `gateway::runtime(&config)`")]
     Untrusting,
+    /// The configuration asks for what a surface can't do.
+    #[error("{surface} can't do {what}")]
+    Surface {
+        /// The surface.
+        surface: &'static str,
+        /// What it can't do, and what to say instead.
+        what: &'static str,
+    },
     /// The operating system gave no thread.
     #[error("no threads: {0}")]
     Threads(std::io::Error),
@@ -122,30 +136,11 @@ impl Gateway {
         config.check()?;
         let listener = bind(&config.listen)?;
         let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
-        let seal = keys::read(&config)?;
-        let (store, front) = open_store(&config, store)?;
-        if !config.trust.keys.is_empty() && !runtime.asks_for_signatures() {
-            return Err(StartError::Untrusting);
-        }
-        let last_good = config.state.as_deref().map(|folder| {
-            LastGood::open(folder).map_err(|reason| StartError::State { folder: folder.display().to_string(), reason })
-        });
-        let intake = Intake::new(last_good.transpose()?);
-        intake.found(runtime.generation().as_deref());
-        let supply = Supply::of(&config)?;
         let admin = Admin::open(&config)?;
         let admin_address = admin.as_ref().map(|admin| admin.address);
-        let (threads, spawner) = Threads::start(config.threads).map_err(StartError::Threads)?;
-        let state = Arc::new(State::new(config, runtime, store, seal, intake)?);
-        let handed_in = state.runtime.generation();
-        if handed_in.is_none() {
-            state.restore();
-        }
-        let first = supply.map(|supply| supply.start(&state, &spawner));
-        match handed_in.and_then(|active| state.objection(active.manifest().policy.carry)) {
-            Some(message) => return Err(intake::objected("pack", message).into()),
-            None => first_pack(&state, first)?,
-        }
+        let (state, supply, front) = open(config, runtime, store)?;
+        let (threads, spawner) = Threads::start(state.config.threads).map_err(StartError::Threads)?;
+        begin(&state, supply, &spawner)?;
         let (stopping, stop) = watch::channel(false);
         let (done, finished) = watch::channel(false);
         let entered = spawner.enter();
@@ -303,6 +298,37 @@ pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
         Sampling { records: sample_records, bytes: sample_bytes, one_of: sample_one_of, ..Sampling::default() };
     let builder = Runtime::builder().limits(limits).isolation(isolation).sampling(sampling);
     Ok(builder.trust(keys::trust(config)?).build()?)
+}
+
+type Opened = (Arc<State>, Option<Supply>, Option<Front>);
+
+/// All that a configuration asks for but sockets and threads; nothing runs yet.
+fn open(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Result<Opened, StartError> {
+    let seal = keys::read(&config)?;
+    let (store, front) = open_store(&config, store)?;
+    if !config.trust.keys.is_empty() && !runtime.asks_for_signatures() {
+        return Err(StartError::Untrusting);
+    }
+    let last_good = config.state.as_deref().map(|folder| {
+        LastGood::open(folder).map_err(|reason| StartError::State { folder: folder.display().to_string(), reason })
+    });
+    let intake = Intake::new(last_good.transpose()?);
+    intake.found(runtime.generation().as_deref());
+    let supply = Supply::of(&config)?;
+    Ok((Arc::new(State::new(config, runtime, store, seal, intake)?), supply, front))
+}
+
+/// The first pack: handed in, kept on disk, or from where the configuration says.
+fn begin(state: &Arc<State>, supply: Option<Supply>, spawner: &tokio::runtime::Handle) -> Result<(), StartError> {
+    let handed_in = state.runtime.generation();
+    if handed_in.is_none() {
+        state.restore();
+    }
+    let first = supply.map(|supply| supply.start(state, spawner));
+    match handed_in.and_then(|active| state.objection(active.manifest().policy.carry)) {
+        Some(message) => Err(intake::objected("pack", message).into()),
+        None => first_pack(state, first),
+    }
 }
 
 /// The first pack: it must load, unless the policy lets requests pass without one. A last good one is waited with.

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, RANGE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
 
+use super::answer::{DIGESTS, OURS};
 use super::codec;
+use super::edits::Edits;
 use super::pointer::splice;
 use super::problem::{Owner, Refusal, Refused};
 use super::request::{Body, Ctx, Placed, RecordPlace, Streamed};
-use super::session::Kind;
+use super::session::{IdPlace, Kind};
 use super::state::{Carrier, Members, State};
 use super::translate::{Found, Target};
 use crate::contract::Version;
@@ -58,6 +62,52 @@ impl State {
         self.place_stored(ctx, &members, &only, &generation).await
     }
 
+    /// What is changed in the head of a request that goes to its server.
+    pub(crate) fn request_edits(&self, ctx: &Ctx, headers: &HeaderMap) -> Edits {
+        let mut edits = Edits::default();
+        edits.remove_forged(headers, OURS);
+        if matches!(ctx.body, Body::Whole(_)) {
+            edits.remove_all(headers, &[EXPECT]); // the body is here already
+        }
+        let acts = ctx.mode == Mode::Enforce;
+        let learns = matches!(ctx.rule.as_ref().map(|rule| &rule.id), Some(IdPlace::ResponseBody(_)));
+        if acts && (learns || (ctx.rule.is_some() && self.holds_some(ctx))) {
+            edits.set(ACCEPT_ENCODING, HeaderValue::from_static("identity")); // what is compressed can't be read,
+            edits.remove_all(headers, &[RANGE]); // nor can a part of it
+        }
+        let Some(placed) = &ctx.placed else { return edits };
+        if let (Some(value), Carrier::Head { place, .. }) = (&placed.header, &self.carrier) {
+            place.lay_into_request(headers, value, &mut edits);
+        }
+        if placed.body.is_some() || placed.streams_to.is_some() {
+            edits.remove_all(headers, &DIGESTS);
+        }
+        if let Some(body) = &placed.body {
+            edits.remove_all(headers, &[TRANSFER_ENCODING]);
+            edits.set(CONTENT_LENGTH, body.len());
+        } else if placed.streams_to.is_some() {
+            edits.remove_all(headers, &[CONTENT_LENGTH]); // not known before the last byte: it is sent in chunks
+        }
+        edits
+    }
+
+    /// What becomes of a body that is longer than a record may be, where its record would be translated: the request is
+    /// refused, or, where the policy is open and no carry could slip through, it passes as it is.
+    pub(crate) fn overlong_body(&self, ctx: &mut Ctx) -> Result<(), Refusal> {
+        if self.failure.call == OnFailure::Closed || self.inline(ctx).is_some() {
+            let limit = self.longest(ctx);
+            let detail = format!(
+                "the body is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
+            );
+            return Err(Refusal::new(Refused::RecordTooLarge, detail));
+        }
+        self.counters.passed_open.one();
+        if let Some(placed) = &mut ctx.placed {
+            placed.streams_to = None;
+        }
+        Ok(())
+    }
+
     fn place_plainly(&self, ctx: &mut Ctx, members: &Arc<Members>, fleet: &Fleet) -> Result<(), Refusal> {
         let ask = Ask { session: ctx.route_key(), record: None, load: Load::of(&members.in_flight) };
         let decision = route(&ask, fleet, None);
@@ -98,10 +148,9 @@ impl State {
             (RecordPlace::Body(place), Body::Whole(body), _) => {
                 placed.body = Some(splice(body, place, &translation.record));
             }
-            (RecordPlace::Header, _, Carrier::Header { name, encoding }) => {
+            (RecordPlace::Header, _, Carrier::Head { place, encoding }) => {
                 let value = codec::encode(&translation.record, *encoding).ok_or_else(|| {
-                    let detail =
-                        format!("the translated record can't stand in the header {name}: use an encoding of base64");
+                    let detail = format!("the translated record can't stand in the {place}: use an encoding of base64");
                     Refusal::new(Refused::BadRecord, detail)
                 })?;
                 placed.header = Some(value);
@@ -232,11 +281,7 @@ impl State {
                 Found::Passes => Ok(None),
             };
         }
-        Ok(ctx.entry.as_ref().and_then(|entry| {
-            let version = self.believed(entry, generation)?;
-            let writer = entry.writer.as_ref().and_then(|name| fleet.index(name));
-            Some(Held { version, carry: !entry.carry.is_empty(), writer })
-        }))
+        Ok(ctx.entry.as_ref().and_then(|entry| self.held_by(entry, generation, fleet)))
     }
 
     /// Takes a decision: the server with its tier, or the refusal.

@@ -5,31 +5,42 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::HeaderName;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, EXPECT, RANGE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::{Error, ErrorType};
 
-use super::answer::{DIGESTS, OURS};
+use super::adapter::Adapter;
+use super::edits::Edits;
 use super::failure::{is_client_gone, unclear};
 use super::held::Slot;
 use super::problem::{Refusal, Refused};
-use super::request::{Body, Ctx};
-use super::session::IdPlace;
-use super::state::{Carrier, State};
-use crate::limits::{Mode, OnFailure};
+use super::request::{Body, Ctx, Wanted};
+use super::state::State;
+use crate::limits::Mode;
 
-/// The gateway as Pingora sees it.
-pub(crate) struct Gate(pub(crate) Arc<State>);
+/// The gateway as Pingora sees it: a [`ProxyHttp`] to run, or to hand each phase to from a proxy of one's own.
+///
+/// A proxy of one's own has a [`Ctx`] in its context and calls the phases that this one implements, `request_filter`,
+/// `upstream_peer`, `fail_to_connect`, `upstream_request_filter`, `request_body_filter`, `response_filter`,
+/// `response_body_filter`, `fail_to_proxy`, `logging`, `allow_spawning_subrequest` and `suppress_error_log`; each of them
+/// is needed. Where `request_filter` answers `true`, the client has its answer. `examples/pingora.rs` is a whole one.
+pub struct Gate(pub(crate) Arc<State>);
+
+impl Gate {
+    /// A gate for what this adapter describes.
+    pub fn new(adapter: &Adapter) -> Gate {
+        Gate(adapter.state().clone())
+    }
+}
 
 #[async_trait]
 impl ProxyHttp for Gate {
     type CTX = Ctx;
 
     fn new_ctx(&self) -> Ctx {
-        Ctx::new(&self.0)
+        Ctx::new(&self.0, REPLAY_BYTES)
     }
 
     fn allow_spawning_subrequest(&self, session: &Session, ctx: &Ctx) -> bool {
@@ -49,7 +60,7 @@ impl ProxyHttp for Gate {
             self.0.answer_held(session, ctx).await?;
             return Ok(true);
         }
-        let answer = match ctx.gather(&self.0, session).await? {
+        let answer = match self.0.gather(ctx, session).await? {
             Ok(()) => self.0.place(ctx).await,
             Err(refusal) if ctx.mode == Mode::Observe => {
                 self.0.would_refuse(ctx, &refusal);
@@ -104,38 +115,8 @@ impl ProxyHttp for Gate {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
-        let forged: Vec<HeaderName> =
-            request.headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
-        for name in forged {
-            request.remove_header(&name);
-        }
         self.0.confirm(ctx).await.or_else(|refusal| refuse(ctx, refusal))?;
-        if matches!(ctx.body, Body::Whole(_)) {
-            request.remove_header(&EXPECT); // the body is here already
-        }
-        let acts = ctx.mode == Mode::Enforce;
-        let learns = matches!(ctx.rule.as_ref().map(|rule| &rule.id), Some(IdPlace::ResponseBody(_)));
-        let holds = self.0.holds_some(ctx);
-        if acts && (learns || (ctx.rule.is_some() && holds)) {
-            request.insert_header(ACCEPT_ENCODING, "identity")?; // what is compressed can't be read,
-            request.remove_header(&RANGE); // nor can a part of it
-        }
-        let Some(placed) = &ctx.placed else { return Ok(()) };
-        if let (Some(value), Carrier::Header { name, .. }) = (&placed.header, &self.0.carrier) {
-            request.insert_header(name.clone(), value.clone())?;
-        }
-        if placed.body.is_some() || placed.streams_to.is_some() {
-            for digest in DIGESTS {
-                request.remove_header(digest);
-            }
-        }
-        if let Some(body) = &placed.body {
-            request.remove_header(&TRANSFER_ENCODING);
-            request.insert_header(CONTENT_LENGTH, body.len())?;
-        } else if placed.streams_to.is_some() {
-            request.remove_header(&CONTENT_LENGTH); // not known before the last byte: Pingora sends it in chunks
-        }
-        Ok(())
+        edit_request(&self.0.request_edits(ctx, &request.headers), request)
     }
 
     async fn request_body_filter(
@@ -159,21 +140,13 @@ impl ProxyHttp for Gate {
                     collected.extend_from_slice(&piece);
                 }
                 let collected_bytes = collected.len();
-                let limit = self.0.longest(ctx);
-                let refuses = self.0.failure.call == OnFailure::Closed || self.0.inline(ctx).is_some();
+                let overlong = streams_to.is_some() && collected_bytes > self.0.longest(ctx);
+                if overlong {
+                    self.0.overlong_body(ctx).or_else(|refusal| refuse(ctx, refusal))?;
+                }
                 let Body::Streams { collected, .. } = &mut ctx.body else { return Ok(()) };
-                if streams_to.is_some() && collected_bytes > limit {
-                    if refuses {
-                        let detail = format!(
-                            "the body is longer than the {limit} bytes that a record may have (policy.max_bytes of the pack)"
-                        );
-                        return refuse(ctx, Refusal::new(Refused::RecordTooLarge, detail));
-                    }
-                    self.0.counters.passed_open.one();
+                if overlong {
                     *body = Some(collected.split().freeze());
-                    if let Some(placed) = &mut ctx.placed {
-                        placed.streams_to = None;
-                    }
                 } else if streams_to.is_none() {
                     let all = collected.split().freeze();
                     *body = (!all.is_empty() || !end).then_some(all);
@@ -195,7 +168,8 @@ impl ProxyHttp for Gate {
         ctx: &mut Ctx,
     ) -> pingora::Result<()> {
         self.0.close_when_stopping(session);
-        self.0.read_head(ctx, head).await.or_else(|refusal| refuse(ctx, refusal))
+        let edits = self.0.read_head(ctx, head.status, &head.headers).await;
+        edit_answer(&edits.or_else(|refusal| refuse(ctx, refusal))?, head)
     }
 
     fn response_body_filter(
@@ -242,7 +216,7 @@ impl ProxyHttp for Gate {
         }
         let left = session.subrequest_ctx.as_ref().and_then(|shared| shared.user_ctx()?.downcast_ref::<Slot>());
         match left {
-            Some(slot) => slot.leave(std::mem::replace(ctx, Ctx::new(&self.0))),
+            Some(slot) => slot.leave(std::mem::replace(ctx, Ctx::new(&self.0, REPLAY_BYTES))),
             None => self.0.log(ctx),
         }
     }
@@ -250,6 +224,104 @@ impl ProxyHttp for Gate {
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, _error: &Error) -> bool {
         ctx.refusal.as_ref().is_some_and(|refusal| !refusal.kind.is_failure())
     }
+}
+
+impl State {
+    /// Finds out what the request is about: its rule, its session, and the record that it brings, as far as these can
+    /// be known before a server is chosen.
+    async fn gather(&self, ctx: &mut Ctx, session: &mut Session) -> pingora::Result<Result<(), Refusal>> {
+        match ctx.look(self, session.req_header()) {
+            Ok(Wanted::Nothing) => {}
+            Ok(Wanted::Body) => ctx.body = read_body(session).await?,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+        Ok(ctx.settle(self).await)
+    }
+
+    /// Answers with a problem document.
+    pub(crate) async fn write_problem(
+        &self,
+        ctx: &Ctx,
+        session: &mut Session,
+        refusal: &Refusal,
+    ) -> pingora::Result<()> {
+        let (parts, document) = self.problem(ctx, refusal).into_parts();
+        let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len()))?;
+        for (name, value) in parts.headers.iter() {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        self.close_when_stopping(session);
+        let bodyless = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), bodyless).await?;
+        if !bodyless {
+            session.write_response_body(Some(document), true).await?;
+        }
+        Ok(())
+    }
+
+    /// A client whose connection ends after this answer is told so, and sends its next request on another one.
+    pub(crate) fn close_when_stopping(&self, session: &mut Session) {
+        if self.is_stopping() {
+            session.set_keepalive(None);
+        }
+    }
+}
+
+/// Pingora keeps this much of a request's body to send it again; a longer body can't be read before its server is
+/// chosen.
+const REPLAY_BYTES: usize = 64 << 10;
+
+/// The body of a request as far as it can be read before its server is chosen.
+async fn read_body(session: &mut Session) -> pingora::Result<Body> {
+    if session.as_downstream_mut().is_body_empty() {
+        return Ok(Body::Passes);
+    }
+    let headers = &session.req_header().headers;
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > REPLAY_BYTES) {
+        return Ok(Body::Streams { read_before: Bytes::new(), collected: BytesMut::new() });
+    }
+    if headers.contains_key(EXPECT) {
+        session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)?;
+    }
+    let downstream = session.as_downstream_mut();
+    downstream.enable_retry_buffering();
+    let mut read = BytesMut::new();
+    while let Some(piece) = downstream.read_request_body().await.map_err(Error::into_down)? {
+        read.extend_from_slice(&piece);
+        if downstream.retry_buffer_truncated() {
+            // Only a chunked body gets here, and one that is not at its end: its last chunk is a read of its own.
+            return Ok(Body::Streams { read_before: read.freeze(), collected: BytesMut::new() });
+        }
+    }
+    Ok(if read.is_empty() { Body::Passes } else { Body::Whole(read.freeze()) })
+}
+
+fn edit_request(edits: &Edits, head: &mut RequestHeader) -> pingora::Result<()> {
+    for name in &edits.remove {
+        head.remove_header(name);
+    }
+    for (index, (name, value)) in edits.set.iter().enumerate() {
+        match edits.is_first(index) {
+            true => head.insert_header(name.clone(), value.clone())?,
+            false => drop(head.append_header(name.clone(), value.clone())?),
+        }
+    }
+    Ok(())
+}
+
+/// Makes changes to the head of an answer.
+pub(crate) fn edit_answer(edits: &Edits, head: &mut ResponseHeader) -> pingora::Result<()> {
+    for name in &edits.remove {
+        head.remove_header(name);
+    }
+    for (index, (name, value)) in edits.set.iter().enumerate() {
+        match edits.is_first(index) {
+            true => head.insert_header(name.clone(), value.clone())?,
+            false => drop(head.append_header(name.clone(), value.clone())?),
+        }
+    }
+    Ok(())
 }
 
 fn refuse<T>(ctx: &mut Ctx, refusal: Refusal) -> pingora::Result<T> {

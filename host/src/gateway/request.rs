@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
-use pingora::Error;
-use pingora::proxy::Session;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 
 use super::border::UNREAD;
-use super::codec;
+use super::codec::{self, HeadPlace};
 use super::pointer::{Lost, Pointer};
 use super::problem::{Owner, Refusal, Refused};
 use super::session::{CompiledRule, IdPlace, Kind, is_id};
@@ -23,12 +21,10 @@ use crate::limits::{Mode, OnFailure};
 use crate::router::{Reason, Tier};
 use crate::store::Tag;
 
-/// Pingora keeps this much of a request's body to send it again; a longer body can't be read before its server is
-/// chosen.
-pub(crate) const REPLAY_BYTES: usize = 64 << 10;
+const COMPRESSED: &str = "a compressed body can't be read: send it as it is";
 
-/// Where a request stands.
-pub(crate) struct Ctx {
+/// Where a request stands: the context of a [`Gate`](super::Gate).
+pub struct Ctx {
     pub(crate) mode: Mode,
     /// Pinned: a request sees one truth from its first byte to its last.
     pub(crate) generation: Option<Arc<Generation>>,
@@ -37,6 +33,10 @@ pub(crate) struct Ctx {
     /// What a server is picked by where there is no session.
     pub(crate) key: [u8; 8],
     pub(crate) body: Body,
+    /// Whether the body can't be read because it is compressed.
+    compressed: bool,
+    /// The longest body that is read before a server is chosen.
+    pub(crate) readable: usize,
     pub(crate) record: Option<Record>,
     /// Whether the record is another than the client's: its carry was opened or taken out.
     pub(crate) cleared: bool,
@@ -69,13 +69,22 @@ pub(crate) struct Ctx {
     pub(crate) answer_changed: bool,
 }
 
+/// What of a request must be there before its server can be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Its head is enough.
+    Nothing,
+    /// Its body, if it is not too long.
+    Body,
+}
+
 /// The request's body, as far as it matters.
 pub(crate) enum Body {
     /// Not looked at: it passes.
     Passes,
     /// All of it.
     Whole(Bytes),
-    /// Longer than the replay buffer: it is collected while it streams, if it is to be translated.
+    /// Longer than can be read before a server is chosen: it is collected while it streams, if it is to be translated.
     Streams { read_before: Bytes, collected: BytesMut },
 }
 
@@ -127,7 +136,7 @@ impl Placed {
 }
 
 impl Ctx {
-    pub(crate) fn new(state: &State) -> Ctx {
+    pub(crate) fn new(state: &State, readable: usize) -> Ctx {
         Ctx {
             mode: state.mode(),
             generation: state.runtime.generation(),
@@ -135,6 +144,8 @@ impl Ctx {
             session: None,
             key: state.random_key(),
             body: Body::Passes,
+            compressed: false,
+            readable,
             record: None,
             cleared: false,
             carry_in: None,
@@ -172,20 +183,15 @@ impl Ctx {
         fleet.with_health(|index| fleet.is_healthy(index) && !self.tried.contains(&fleet.servers()[index].name))
     }
 
-    /// Finds out what the request is about: its rule, its session, and the record that it brings, as far as these can
-    /// be known before a server is chosen.
-    pub(crate) async fn gather(
-        &mut self,
-        state: &State,
-        session: &mut Session,
-    ) -> pingora::Result<Result<(), Refusal>> {
+    /// Finds out what the request is about, as far as its head says: its rule, its session, and a record in a header.
+    /// Answers whether the body is wanted as well; `settle` goes on from there.
+    pub(crate) fn look(&mut self, state: &State, head: &http::request::Parts) -> Result<Wanted, Refusal> {
         state.counters.requests.one();
         if self.mode == Mode::Off {
-            return Ok(Ok(()));
+            return Ok(Wanted::Nothing);
         }
-        let head = session.req_header();
         let path = head.uri.path();
-        let Some(rule) = state.rules.find(head.method.as_str(), path).cloned() else { return Ok(Ok(())) };
+        let Some(rule) = state.rules.find(head.method.as_str(), path).cloned() else { return Ok(Wanted::Nothing) };
         match rule.kind {
             Kind::Create => state.counters.creates.one(),
             Kind::Join => state.counters.joins.one(),
@@ -196,47 +202,60 @@ impl Ctx {
         if let Some(message) =
             self.generation.as_ref().and_then(|generation| state.objection(generation.manifest().policy.carry))
         {
-            return Ok(Err(Refusal::new(Refused::NoRules, message))); // swapped in past the gateway
+            return Err(Refusal::new(Refused::NoRules, message)); // swapped in past the gateway
         }
-        if let Carrier::Header { name, encoding } = &state.carrier
-            && let Some(value) = head.headers.get(name)
+        if let Carrier::Head { place, encoding } = &state.carrier
+            && let values = place.in_request(&head.headers)
+            && let Some(value) = values.first()
         {
-            match codec::decode(value.as_bytes(), *encoding) {
+            match codec::decode(value, *encoding) {
                 Some(bytes) => {
                     self.record = Some(Record { bytes, place: RecordPlace::Header });
                     // The server gets the one that was looked at.
-                    self.cleared = head.headers.get_all(name).iter().count() > 1 && state.inline(self).is_some();
+                    self.cleared = values.len() > 1 && state.inline(self).is_some();
                 }
                 None => {
-                    let opaque = "the header of the record is not written as the configuration says";
-                    if let Err(refusal) = self.take_opaque(state, opaque, Owner::Client) {
-                        return Ok(Err(refusal));
-                    }
+                    let opaque = match place {
+                        HeadPlace::Header(_) => "the header of the record is not written as the configuration says",
+                        HeadPlace::Cookie(_) => "the cookie of the record is not written as the configuration says",
+                    };
+                    self.take_opaque(state, opaque, Owner::Client)?;
                 }
             }
         }
-        let id_in_body = match &rule.id {
-            IdPlace::Body(pointer) => Some(pointer.clone()),
-            _ => None,
+        let id_in_body = matches!(rule.id, IdPlace::Body(_));
+        if !id_in_body && state.carrier.in_requests().is_none() {
+            return Ok(Wanted::Nothing);
+        }
+        if head.headers.get(CONTENT_ENCODING).is_none_or(|value| value == "identity") {
+            return Ok(Wanted::Body);
+        }
+        // A compressed body is no JSON to us; whether there is one, the head says.
+        let empty = match head.headers.get(CONTENT_LENGTH) {
+            Some(length) => length == "0",
+            None => head.version < http::Version::HTTP_2 && !head.headers.contains_key(TRANSFER_ENCODING),
         };
-        let record_in_body = match &state.carrier {
-            Carrier::Body { request: Some(pointer), .. } => Some(pointer),
-            Carrier::Body { .. } | Carrier::None | Carrier::Header { .. } | Carrier::Store { .. } => None,
-        };
-        if id_in_body.is_some() || record_in_body.is_some() {
-            match self.read_body(state, session, id_in_body.as_ref()).await? {
-                Ok(()) => {}
-                Err(refusal) => return Ok(Err(refusal)),
-            }
+        self.compressed = !empty;
+        Ok(Wanted::Nothing)
+    }
+
+    /// What is left to find out once the body is here, or is known to be none or too long: a session and a record in it.
+    pub(crate) async fn settle(&mut self, state: &State) -> Result<(), Refusal> {
+        let Some(rule) = self.rule.clone() else { return Ok(()) };
+        if let IdPlace::Body(pointer) = &rule.id {
+            self.take_id(pointer)?;
+        }
+        if self.compressed {
+            self.take_opaque(state, COMPRESSED, Owner::Client)?;
         }
         if self.session.is_none() && !self.learns_later() {
             state.counters.unidentified.one();
         }
         self.entry = self.session.as_ref().and_then(|session| state.directory.get(session));
-        if let Some(Err(refusal)) = record_in_body.map(|pointer| self.take_record(state, pointer)) {
-            return Ok(Err(refusal));
+        if let Some(pointer) = state.carrier.in_requests() {
+            self.take_record(state, pointer)?;
         }
-        Ok(state.clear_request(self).await)
+        state.clear_request(self).await
     }
 
     /// The carry that belongs to the record in the request.
@@ -291,67 +310,28 @@ impl Ctx {
         matches!(place, Some(IdPlace::ResponseHeader(_) | IdPlace::ResponseBody(_)))
     }
 
-    async fn read_body(
-        &mut self,
-        state: &State,
-        session: &mut Session,
-        id: Option<&Pointer>,
-    ) -> pingora::Result<Result<(), Refusal>> {
-        if session.as_downstream_mut().is_body_empty() {
-            return Ok(Ok(()));
-        }
-        let headers = &session.req_header().headers;
-        let encoded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if encoded {
-            // A compressed body is no JSON to us.
-            let unread = "a compressed body can't be read: send it as it is";
-            return Ok(match id {
-                Some(_) => Err(Refusal::new(Refused::BadBody, unread)),
-                None => self.take_opaque(state, unread, Owner::Client),
-            });
-        }
-        let too_deep = || {
-            let detail = format!(
-                "the session id stands in a body above {REPLAY_BYTES} bytes: send it in the path, a header or a cookie"
-            );
-            Ok(Err(Refusal::new(Refused::IdTooDeep, detail)))
+    /// The session id, where it stands in the body.
+    fn take_id(&mut self, pointer: &Pointer) -> Result<(), Refusal> {
+        let unread = |detail: &str| Err(Refusal::new(Refused::BadBody, detail));
+        let body = match &self.body {
+            Body::Passes if self.compressed => return unread(COMPRESSED),
+            Body::Passes => return Ok(()),
+            Body::Streams { .. } => {
+                let detail = format!(
+                    "the session id stands in a body above {} bytes: send it in the path, a header or a cookie",
+                    self.readable
+                );
+                return Err(Refusal::new(Refused::IdTooDeep, detail));
+            }
+            Body::Whole(body) => body,
         };
-        if length.is_some_and(|length| length > REPLAY_BYTES) {
-            self.body = Body::Streams { read_before: Bytes::new(), collected: BytesMut::new() };
-            return if id.is_some() { too_deep() } else { Ok(Ok(())) };
+        match pointer.text(body) {
+            Ok(text) if is_id(&text) => self.session = Some(text),
+            Ok(_) | Err(Lost::Absent) => {}
+            Err(Lost::NotJson) => return unread("the session id can't be read: the body is no JSON"),
+            Err(Lost::Twice) => return unread("the session id can't be read: a key on the way to it stands twice"),
         }
-        if session.req_header().headers.contains_key(EXPECT) {
-            session.as_downstream_mut().write_continue_response().await.map_err(Error::into_down)?;
-        }
-        let downstream = session.as_downstream_mut();
-        downstream.enable_retry_buffering();
-        let mut read = BytesMut::new();
-        while let Some(piece) = downstream.read_request_body().await.map_err(Error::into_down)? {
-            read.extend_from_slice(&piece);
-            if downstream.retry_buffer_truncated() {
-                // Only a chunked body gets here, and one that is not at its end: its last chunk is a read of its own.
-                self.body = Body::Streams { read_before: read.freeze(), collected: BytesMut::new() };
-                return if id.is_some() { too_deep() } else { Ok(Ok(())) };
-            }
-        }
-        let read = read.freeze();
-        if let Some(pointer) = id {
-            match pointer.text(&read) {
-                Ok(text) if is_id(&text) => self.session = Some(text),
-                Ok(_) | Err(Lost::Absent) => {}
-                Err(Lost::NotJson) => {
-                    let refusal = Refusal::new(Refused::BadBody, "the session id can't be read: the body is no JSON");
-                    return Ok(Err(refusal));
-                }
-                Err(Lost::Twice) => {
-                    let detail = "the session id can't be read: a key on the way to it stands twice";
-                    return Ok(Err(Refusal::new(Refused::BadBody, detail)));
-                }
-            }
-        }
-        self.body = Body::Whole(read);
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn take_record(&mut self, state: &State, pointer: &Pointer) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::codec::HeadPlace;
 use super::counters::Counters;
 use super::intake::Intake;
 use super::pointer::Pointer;
@@ -54,19 +55,27 @@ pub(crate) struct State {
 pub(crate) enum Carrier {
     None,
     Body { request: Option<Pointer>, response: Option<Pointer> },
-    Header { name: HeaderName, encoding: Encoding },
+    Head { place: HeadPlace, encoding: Encoding },
     Store { key: String },
 }
 
 impl Carrier {
     /// Whether clients see the records, and so could forge a carry that lies in them.
     pub(crate) fn meets_clients(&self) -> bool {
-        matches!(self, Carrier::Body { .. } | Carrier::Header { .. })
+        matches!(self, Carrier::Body { .. } | Carrier::Head { .. })
+    }
+
+    /// Where records stand in the bodies of requests.
+    pub(crate) fn in_requests(&self) -> Option<&Pointer> {
+        match self {
+            Carrier::Body { request, .. } => request.as_ref(),
+            Carrier::None | Carrier::Head { .. } | Carrier::Store { .. } => None,
+        }
     }
 
     /// Whether clients bring back the records that they were given.
     pub(crate) fn comes_back(&self) -> bool {
-        matches!(self, Carrier::Body { request: Some(_), .. } | Carrier::Header { .. })
+        matches!(self, Carrier::Body { request: Some(_), .. } | Carrier::Head { .. })
     }
 }
 
@@ -343,7 +352,10 @@ fn carrier(config: &Config) -> Carrier {
     if let Some(header) = &record.header
         && let Ok(name) = HeaderName::try_from(header.name.as_str())
     {
-        return Carrier::Header { name, encoding: header.encoding };
+        return Carrier::Head { place: HeadPlace::Header(name), encoding: header.encoding };
+    }
+    if let Some(cookie) = &record.cookie {
+        return Carrier::Head { place: HeadPlace::Cookie(cookie.name.clone()), encoding: cookie.encoding };
     }
     match &record.store {
         Some(store) => Carrier::Store { key: store.key.clone() },

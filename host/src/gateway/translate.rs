@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::problem::{Owner, Refusal, Refused};
 use super::request::Ctx;
 use super::state::State;
-use crate::contract::{Counts, Fidelity, Normalized, Outlook, Translation, Version};
+use crate::contract::{Counts, Detection, Fidelity, Normalized, Outlook, Translation, Version};
 use crate::directory::{Entry, OtherShape};
 use crate::error::{CallError, FaultKind};
 use crate::fleet::{Fleet, Server};
@@ -38,20 +38,37 @@ impl State {
         match detected {
             Ok(detection) => {
                 self.runtime.sample(record);
-                let id = generation.manifest().id(detection.version);
-                // What a carry holds is tied to ops and not to shapes: it stays, whatever the version's id has come to mean.
-                let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
-                let believed = entry.filter(|entry| {
-                    self.believed(entry, generation).is_some() || generation.version(&entry.version).is_none()
-                });
-                let writer = believed.and_then(|entry| fleet.index(entry.writer.as_ref()?));
-                Ok(Found::Known(Held { version: detection.version, carry: carry || detection.inline_carry, writer }))
+                Ok(Found::Known(self.held_of(generation, detection, entry, fleet)))
             }
             Err(error) => {
                 self.settle(generation, &error, owner)?;
                 Ok(Found::Passes)
             }
         }
+    }
+
+    /// What the router wants to know of a record that was found to be this.
+    pub(crate) fn held_of(
+        &self,
+        generation: &Generation,
+        detection: Detection,
+        entry: Option<&Entry>,
+        fleet: &Fleet,
+    ) -> Held {
+        let id = generation.manifest().id(detection.version);
+        // What a carry holds is tied to ops and not to shapes: it stays, whatever the version's id has come to mean.
+        let carry = entry.is_some_and(|entry| !entry.carry.is_empty() && *entry.version == *id);
+        let believed = entry
+            .filter(|entry| self.believed(entry, generation).is_some() || generation.version(&entry.version).is_none());
+        let writer = believed.and_then(|entry| fleet.index(entry.writer.as_ref()?));
+        Held { version: detection.version, carry: carry || detection.inline_carry, writer }
+    }
+
+    /// What the router wants to know of a record of which the directory alone knows.
+    pub(crate) fn held_by(&self, entry: &Entry, generation: &Generation, fleet: &Fleet) -> Option<Held> {
+        let version = self.believed(entry, generation)?;
+        let writer = entry.writer.as_ref().and_then(|name| fleet.index(name));
+        Some(Held { version, carry: !entry.carry.is_empty(), writer })
     }
 
     /// Writes a record of version `from` as one of version `to` and counts what happened to its values. None where
@@ -102,6 +119,9 @@ impl State {
                 "a record of version {from} can be had for version {to} only {}: {}",
                 verdict.fidelity, verdict.reason
             );
+            if let (Target::Server(..), Some(session)) = (target, &ctx.session) {
+                self.note(ctx, session, from, None, carry.clone()); // the next try goes to a server of that version
+            }
             return Err(Refusal::new(Refused::NoServer, detail));
         }
         self.keepable(ctx, &translation, owner)?;

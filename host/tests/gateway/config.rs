@@ -78,7 +78,7 @@ ramp = { "2" = 10 }
             "unskew.toml:13:8: the pattern has no {sid}",
             "unskew.toml:16:1: only a create can learn the id from the answer",
             "unskew.toml:18:1: a path begins with \"/\", found \"sessions\"",
-            "unskew.toml:19:2: say one of body, header and store: a record is in one place",
+            "unskew.toml:19:2: say one of body, header, cookie and store: a record is in one place",
             "unskew.toml:20:1: a JSON Pointer is empty or begins with \"/\", found \"a/b\"",
             "unskew.toml:22:1: the key needs {id}, or all sessions share one record",
             "unskew.toml:24:1: expected a part of the server limit, 0 to 1",
