@@ -8,7 +8,7 @@ mod end;
 mod keep;
 mod out;
 
-use crate::fuse::{Check, Deed, Fate, Fused, Gone, Task};
+use crate::fuse::{Check, Deed, Detector, Fate, Fused, Gone, Task};
 use crate::grammar::{Done, Grammar};
 use crate::json;
 use crate::op::{Direction, Put};
@@ -113,26 +113,45 @@ pub(crate) fn emit(
     desk: &mut Emission,
     to: &str,
 ) -> Option<Translation> {
-    let (record, grammar) = (tape.record, tape.grammar(plan));
-    desk.out.start(record.end as usize - record.start as usize);
-    desk.tokens.clear();
-    desk.tokens.resize(plan.trie.len(), NOT_MET);
-    desk.leavers.clear();
-    desk.missed.clear();
-    desk.keys.clear();
-    desk.ledger.clear();
-    let (written, counts) = (record.start as usize, Counts::default());
-    let mut walk = Walk { plan, fused, direction, grammar, desk, written, scope: 0, counts, gone: None, last_end: 0 };
-    walk.record(to, record.end as usize)
+    desk.out.start(tape.record.end as usize - tape.record.start as usize);
+    Walk::new(plan, fused, direction, tape, desk).record(to, tape.record.end as usize)
+}
+
+/// Tells the version of the record that the tape's index has read, and whether a carry is in it. None if the record
+/// needs a closer look.
+pub(crate) fn recognise(plan: &Plan, detector: &Detector, tape: &Tape, desk: &mut Emission) -> Option<(u16, bool)> {
+    let mut walk = Walk::new(plan, &detector.walk, Direction::Up, tape, desk);
+    walk.whole().then_some(())?;
+    let mut recognised =
+        detector.versions.iter().zip(0..).filter(|(checks, _)| checks.iter().all(|check| walk.passes(check)));
+    let (found, other) = (recognised.next()?.1, recognised.next());
+    let carries = detector.carry.is_some_and(|place| walk.met(place).is_some());
+    other.is_none().then_some((found, carries))
 }
 
 impl<'r> Walk<'r> {
-    fn record(&mut self, to: &str, end: usize) -> Option<Translation> {
+    fn new(plan: &'r Plan, fused: &'r Fused, direction: Direction, tape: &'r Tape, desk: &'r mut Emission) -> Walk<'r> {
+        desk.tokens.clear();
+        desk.tokens.resize(plan.trie.len(), NOT_MET);
+        desk.leavers.clear();
+        desk.missed.clear();
+        desk.keys.clear();
+        desk.ledger.clear();
+        let (grammar, written, counts) = (tape.grammar(plan), tape.record.start as usize, Counts::default());
+        Walk { plan, fused, direction, grammar, desk, written, scope: 0, counts, gone: None, last_end: 0 }
+    }
+
+    /// Walks over the record. Whether it is one.
+    fn whole(&mut self) -> bool {
         if self.grammar.at(0) != b'{' {
-            return None;
+            return false;
         }
         let done = self.object(0, ROOT, true, 1);
-        let whole = self.grammar.is_whole(done) && self.fused.checks.iter().all(|check| self.passes(check));
+        self.grammar.is_whole(done)
+    }
+
+    fn record(&mut self, to: &str, end: usize) -> Option<Translation> {
+        let whole = self.whole() && self.fused.checks.iter().all(|check| self.passes(check));
         if !whole
             || self.grammar.deepest.max(self.plan.floor as usize) + self.plan.growth as usize
                 > self.plan.policy.max_depth as usize

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::emit::AHEAD;
 use crate::json;
 use crate::op::{Direction, Edit, Emptied, Put, Style, Taken};
-use crate::plan::{Body, Code, Hop, NO_SYM, Place, Plan, ROOT, Sym};
+use crate::plan::{Body, Code, Hop, NO_SYM, Place, Plan, ROOT, Recognised, Sym};
 
 /// The plan of one pair of versions.
 pub(crate) struct Fused {
@@ -25,6 +25,16 @@ pub(crate) struct Fused {
     pub(crate) text: Vec<u8>,
     /// What detection asks of the source, and of the result as far as it isn't known beforehand; all of it must hold.
     pub(crate) checks: Vec<Check>,
+}
+
+/// How a record's version is told in one walk.
+pub(crate) struct Detector {
+    /// A plan that does nothing.
+    pub(crate) walk: Fused,
+    /// For each version what must hold.
+    pub(crate) versions: Vec<Vec<Check>>,
+    /// Where an inline carry stands.
+    pub(crate) carry: Option<Place>,
 }
 
 /// What there is to do with a member, in short.
@@ -137,9 +147,7 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
     }
     let direction = if from < to { Direction::Up } else { Direction::Down };
     let steps = plan.steps.get(usize::from(from.min(to))..usize::from(from.max(to)))?;
-    let fates = plan.trie.iter().map(|_| Fate::default()).collect();
-    let (now, scopes) = (BTreeMap::new(), BTreeSet::new());
-    let mut fuser = Fuser { plan, direction, fates, now, order: 0, rank: None, scopes };
+    let mut fuser = Fuser::new(plan, direction);
     if let Some(Now::Source(carry)) = plan.carry.map(|carry| fuser.child(ROOT, carry)) {
         fuser.fate(carry).refused = true;
     }
@@ -156,13 +164,18 @@ pub(crate) fn fuse(plan: &Plan, from: u16, to: u16) -> Option<Fused> {
     }
     checks.extend(fuser.checks(to)?);
     fuser.objects_are_whole().then_some(())?;
-    let mut fates = fuser.fates;
-    complete(plan, &mut fates, ROOT);
-    let tasks = fates.iter().zip(&plan.trie).map(|(fate, node)| fate.task(node.is_leaf())).collect();
-    let mut text = Vec::new();
-    fates.iter_mut().flat_map(|fate| &mut fate.events).for_each(|event| event.spell(plan, direction, &mut text));
-    text.extend_from_slice(&[b' '; AHEAD]);
-    Some(Fused { fates, tasks, text, checks })
+    Some(fuser.done(checks))
+}
+
+/// What tells versions apart, if it can be said so.
+pub(crate) fn detector(plan: &Plan) -> Option<Detector> {
+    let mut fuser = Fuser::new(plan, Direction::Up);
+    let versions = plan.versions.iter().map(|version| fuser.questions(version)).collect::<Option<_>>()?;
+    let carry = match plan.carry.map(|carry| fuser.child(ROOT, carry)) {
+        Some(Now::Source(place)) => Some(place),
+        _ => None,
+    };
+    Some(Detector { walk: fuser.done(Vec::new()), versions, carry })
 }
 
 impl Event {
@@ -237,7 +250,23 @@ struct Fuser<'p> {
     scopes: BTreeSet<Place>,
 }
 
-impl Fuser<'_> {
+impl<'p> Fuser<'p> {
+    fn new(plan: &'p Plan, direction: Direction) -> Fuser<'p> {
+        let fates = plan.trie.iter().map(|_| Fate::default()).collect();
+        let (now, scopes) = (BTreeMap::new(), BTreeSet::new());
+        Fuser { plan, direction, fates, now, order: 0, rank: None, scopes }
+    }
+
+    fn done(self, checks: Vec<Check>) -> Fused {
+        let Fuser { plan, direction, mut fates, .. } = self;
+        complete(plan, &mut fates, ROOT);
+        let tasks = fates.iter().zip(&plan.trie).map(|(fate, node)| fate.task(node.is_leaf())).collect();
+        let mut text = Vec::new();
+        fates.iter_mut().flat_map(|fate| &mut fate.events).for_each(|event| event.spell(plan, direction, &mut text));
+        text.extend_from_slice(&[b' '; AHEAD]);
+        Fused { fates, tasks, text, checks }
+    }
+
     fn fate(&mut self, place: Place) -> &mut Fate {
         #[expect(clippy::indexing_slicing, reason = "places come from this trie alone")]
         &mut self.fates[usize::from(place)]
@@ -449,16 +478,7 @@ impl Fuser<'_> {
         let mut all = Vec::new();
         let plan = self.plan;
         for (index, version) in plan.versions.iter().enumerate() {
-            let mut own = Vec::new();
-            if let Some((path, value)) = &version.marker {
-                own.push(self.check(path, value.as_deref().map_or(Asked::Absent, Asked::Value))?);
-            }
-            for path in &version.has {
-                own.push(self.check(path, Asked::Present)?);
-            }
-            for path in &version.lacks {
-                own.push(self.check(path, Asked::Absent)?);
-            }
+            let mut own = self.questions(version)?;
             if own.iter().any(|check| matches!(check, Check::Known(false))) {
                 own = vec![Check::Known(false)];
             }
@@ -472,6 +492,21 @@ impl Fuser<'_> {
             }
         }
         Some(all)
+    }
+
+    /// What detection asks for one version.
+    fn questions(&mut self, version: &Recognised) -> Option<Vec<Check>> {
+        let mut own = Vec::new();
+        if let Some((path, value)) = &version.marker {
+            own.push(self.check(path, value.as_deref().map_or(Asked::Absent, Asked::Value))?);
+        }
+        for path in &version.has {
+            own.push(self.check(path, Asked::Present)?);
+        }
+        for path in &version.lacks {
+            own.push(self.check(path, Asked::Absent)?);
+        }
+        Some(own)
     }
 
     fn check(&mut self, path: &[Sym], asked: Asked<'_>) -> Option<Check> {
@@ -668,6 +703,8 @@ mod tests {
             let mut fused = Rules::load(pack.as_bytes()).unwrap();
             let mut plain = Rules::load(pack.as_bytes()).unwrap();
             plain.unfuse();
+            let said = |detected: Result<crate::Detection, crate::Fault>| detected.map_err(|fault| fault.to_string());
+            prop_assert_eq!(said(fused.detect(record.as_bytes())), said(plain.detect(record.as_bytes())), "{}", record);
             for to in 0..fused.manifest().versions.len() as u16 {
                 let one = fused.normalize(record.as_bytes(), b"", to);
                 let other = plain.normalize(record.as_bytes(), b"", to);

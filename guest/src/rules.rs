@@ -6,8 +6,8 @@ use crate::carry::Carry;
 use crate::check::{self, Example};
 use crate::cursor::Flaw;
 use crate::detect::detect;
-use crate::emit::{Emission, emit};
-use crate::fuse::{Fused, fuse};
+use crate::emit::{Emission, emit, recognise};
+use crate::fuse::{Detector, Fused, detector, fuse};
 use crate::json;
 use crate::judge::{self, Fidelity, Verdict};
 use crate::op::Direction;
@@ -26,6 +26,7 @@ pub struct Rules {
     tape: Tape,
     desk: Desk,
     emission: Emission,
+    detector: Option<Detector>,
     /// For each pair of versions its fused plan, or that there is none, once somebody has asked.
     fused: Vec<Option<Option<Box<Fused>>>>,
     /// The version that the last record was found in: a guess, for the next one.
@@ -278,7 +279,7 @@ impl Rules {
             versions: versions.collect(),
             policy: checked.policy.clone(),
         };
-        let tape = Tape::new(&plan);
+        let (tape, detector) = (Tape::new(&plan), detector(&plan));
         Ok(Rules {
             manifest,
             plan,
@@ -287,6 +288,7 @@ impl Rules {
             tape,
             desk: Desk::default(),
             emission: Emission::default(),
+            detector,
             found: 0,
             fused: Vec::new(),
             #[cfg(test)]
@@ -310,7 +312,7 @@ impl Rules {
     /// The record is no JSON object within the limits, or not exactly one version recognises it.
     pub fn detect(&mut self, record: &[u8]) -> Result<Detection, Fault> {
         self.accept(record)?;
-        let Read { found, carries } = self.walk(record)?;
+        let Read { found, carries } = self.recognise(record)?;
         Ok(Detection { version: found, carries })
     }
 
@@ -323,10 +325,10 @@ impl Rules {
         if let Some(done) = self.at_once(record, carry, from, to)? {
             return Ok(done);
         }
-        self.expect(record, from, to)?;
-        if from == to {
+        if from == to && self.leads(from, to) && self.recognise(record)?.found == from {
             return Ok(Translation { record: record.to_vec(), carry: carry.to_vec(), counts: Counts::default() });
         }
+        self.expect(record, from, to)?;
         self.written(record, carry, from, to)
     }
 
@@ -340,14 +342,20 @@ impl Rules {
         if let Some(done) = self.at_once(record, carry, guess, to)? {
             return Ok(Normalized { found: guess, changed: Some(done) });
         }
-        let Read { found, .. } = self.walk(record)?;
+        let Read { found, .. } = self.recognise(record)?;
         self.way(found, to)?;
         self.found = found;
         if found == to {
             return Ok(Normalized { found, changed: None });
         }
         let done = if found == guess { None } else { self.at_once(record, carry, found, to)? };
-        let changed = done.map_or_else(|| self.written(record, carry, found, to), Ok)?;
+        let changed = match done {
+            Some(done) => done,
+            None => {
+                self.walk(record)?;
+                self.written(record, carry, found, to)?
+            }
+        };
         Ok(Normalized { found, changed: Some(changed) })
     }
 
@@ -378,6 +386,7 @@ impl Rules {
     pub(crate) fn unfuse(&mut self) {
         let count = self.manifest.versions.len();
         self.fused = (0..count * count).map(|_| Some(None)).collect();
+        self.detector = None;
     }
 
     /// How many records fused plans have written.
@@ -440,6 +449,15 @@ impl Rules {
         #[cfg(test)]
         (self.emitted += u32::from(done.is_some()));
         Ok(done)
+    }
+
+    /// Tells the version of the record that was loaded last.
+    fn recognise(&mut self, record: &[u8]) -> Result<Read, Fault> {
+        let detector = self.detector.as_ref().filter(|_| self.plan.policy.duplicate_keys != Duplicates::Everywhere);
+        match detector.and_then(|detector| recognise(&self.plan, detector, &self.tape, &mut self.emission)) {
+            Some((found, carries)) => Ok(Read { found, carries }),
+            None => self.walk(record),
+        }
     }
 
     /// Puts the record that was loaded last on the tape, and tells its version.

@@ -135,7 +135,9 @@ impl ResourceLimiter for State {
 
 impl Budget {
     fn of(allowed: Duration) -> Budget {
-        let ticks = allowed.as_micros().div_ceil(TICK.as_micros());
+        // In 64 bits: this is done for each call, and a division of 128 bits takes its time.
+        let micros = allowed.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(allowed.subsec_micros()));
+        let ticks = micros.div_ceil(TICK.subsec_micros().into());
         let looks_allowed = u32::try_from(ticks).unwrap_or(u32::MAX).saturating_mul(16).saturating_add(1000);
         Budget { allowed, used: Duration::ZERO, last_look: None, looks: 0, looks_allowed, spent: false }
     }
