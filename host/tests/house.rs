@@ -130,6 +130,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/gateways/nginx.md",
         "docs/gateways/pingora.md",
         "docs/gateways/tower.md",
+        "docs/guests.md",
         "docs/guide.md",
         "docs/infer.md",
         "docs/json.md",

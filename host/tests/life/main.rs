@@ -1,6 +1,8 @@
 //! The life of generations: what each goes through, who is trusted, and what comes back after a restart.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod bad;
+mod foreign;
 mod phases;
 mod trust;
 

@@ -1,6 +1,6 @@
 //! Guests and packs that never get to serve.
 
-use unskew::{GuestError, GuestFailure, LoadError, Runtime};
+use unskew::{GuestError, GuestFailure, Limits, LoadError, Runtime};
 
 use crate::guest::{GROW, Guest, LOOP, TRAP, WILD};
 use crate::{limits, pack};
@@ -88,4 +88,33 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     );
     let no_problem = "(i32.store (i32.const 256) (i32.const 1)) (i64.store (i32.const 264) (i64.const 0))";
     assert_eq!(wrong(no_problem), "it refuses the pack and names no problem");
+}
+
+#[test]
+fn a_guest_that_is_made_to_compile_slowly_is_refused_before_it_is_compiled() {
+    let guest = |functions: String| wat::parse_str(format!("(component (core module {functions}))")).unwrap();
+    let began = std::time::Instant::now();
+    let limits = Limits { artefact: 16 << 20, ..limits() };
+    let refused = |wasm: Vec<u8>| {
+        let built = Runtime::builder().guest(wasm).limits(limits.clone()).pack(&pack()).build();
+        built.map(drop).unwrap_err().to_string()
+    };
+    let long = refused(guest(format!("(func {})", "nop ".repeat(300 << 10))));
+    assert!(long.contains("it has a function of 3") && long.contains("262144 are allowed"), "{long}");
+    let many = refused(guest("(func)".repeat(50_001)));
+    assert!(many.contains("it has 50001 functions, 50000 are allowed"), "{many}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(60));
+    // Below the bounds it is looked at, and refused for another reason.
+    let short = refused(guest(format!("(func {})", "nop ".repeat(1000))));
+    assert!(short.contains("doesn't export"), "{short}");
+}
+
+#[test]
+fn a_guest_that_takes_too_long_to_compile_is_given_up() {
+    let limits = Limits { compile: std::time::Duration::from_micros(1), ..limits() };
+    // Another one than in any other test: what is compiled already is found at once.
+    let guest = Guest { judge: "(nop) (unreachable)", ..Guest::HEALTHY };
+    let built = Runtime::builder().guest(guest.component()).limits(limits).pack(&pack()).build();
+    let reason = built.map(drop).unwrap_err().to_string();
+    assert!(reason.contains("wasn't compiled within 0 ms"), "{reason}");
 }
