@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod pack;
 mod rehearse;
+mod replay;
 mod serve;
 mod table;
 mod translate;
@@ -46,6 +47,7 @@ enum Command {
     Fleet(fleet::Fleet),
     Serve(serve::Serve),
     Pack(pack::Pack),
+    Replay(replay::Replay),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
 }
@@ -124,6 +126,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Fleet(command) => command.execute(output),
         Command::Serve(command) => command.execute(output),
         Command::Pack(command) => command.execute(output),
+        Command::Replay(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
     }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use read::ConfigError;
 pub use rules::{
-    AdminEntry, EtcdSourceEntry, GuestEntry, HttpSourceEntry, IsolationKey, PromoteKey, RolloutEntry, SourceEntry,
-    TrustEntry, TrustKeyEntry,
+    AdminEntry, DecisionsEntry, EtcdSourceEntry, GuestEntry, HttpSourceEntry, IsolationKey, PromoteKey, RolloutEntry,
+    SourceEntry, TrustEntry, TrustKeyEntry,
 };
 pub use schema::json_schema;
 
@@ -48,6 +48,9 @@ pub struct Config {
     /// How a new generation takes over.
     #[serde(default)]
     pub rollout: RolloutEntry,
+    /// The decision log; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<DecisionsEntry>,
     /// The admin API; without it there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminEntry>,
@@ -138,6 +141,7 @@ impl Default for Config {
             state: None,
             guest: GuestEntry::default(),
             rollout: RolloutEntry::default(),
+            decisions: None,
             admin: None,
             explain: false,
             threads: 0,

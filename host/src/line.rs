@@ -80,6 +80,10 @@ impl Line {
         self.held().staged.clone()
     }
 
+    pub(crate) fn previous(&self) -> Option<Arc<Generation>> {
+        self.held().previous.clone()
+    }
+
     pub(crate) fn guest(&self) -> Arc<Compiled> {
         self.held().guest.clone()
     }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::contract::{Counts, Version};
+use crate::router::Tier;
 
 /// Upper bounds of the latency histogram: 250 ns, doubled sixteen times, which is 16 ms.
 const BOUNDS: usize = 17;
@@ -19,7 +20,7 @@ pub(crate) struct Meter {
     versions: usize,
     pairs: Box<[OnceLock<Box<Pair>>]>,
     failed: Mutex<BTreeMap<&'static str, u64>>,
-    tiers: Mutex<BTreeMap<&'static str, u64>>,
+    tiers: [AtomicU64; Tier::ALL.len()],
 }
 
 #[derive(Default)]
@@ -45,10 +46,39 @@ pub(crate) struct Reading {
     pub(crate) took: Vec<(f64, u64)>,
 }
 
+/// All calls together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Total {
+    /// Those that went well and those that failed.
+    pub(crate) calls: u64,
+    pub(crate) failed: u64,
+    /// What those that went well took.
+    pub(crate) seconds: f64,
+}
+
+impl Total {
+    /// What has come since then.
+    pub(crate) fn since(&self, before: &Total) -> Total {
+        Total {
+            calls: self.calls.saturating_sub(before.calls),
+            failed: self.failed.saturating_sub(before.failed),
+            seconds: self.seconds - before.seconds,
+        }
+    }
+}
+
 impl Meter {
+    /// All pairs together.
+    pub(crate) fn total(&self) -> Total {
+        let failed = self.failures().values().sum();
+        let well = |(calls, seconds), pair: Reading| (calls + pair.translations, seconds + pair.seconds);
+        let (calls, seconds) = self.pairs().fold((0, 0.0), well);
+        Total { calls: calls + failed, failed, seconds }
+    }
+
     pub(crate) fn new(versions: usize) -> Meter {
         let pairs = (0..versions * versions).map(|_| OnceLock::new()).collect();
-        Meter { versions, pairs, failed: Mutex::default(), tiers: Mutex::default() }
+        Meter { versions, pairs, failed: Mutex::default(), tiers: Default::default() }
     }
 
     /// A translation that went well.
@@ -74,8 +104,8 @@ impl Meter {
     }
 
     /// A request that was routed in this tier.
-    pub(crate) fn routed(&self, tier: &'static str) {
-        *self.tiers.lock().unwrap_or_else(PoisonError::into_inner).entry(tier).or_default() += 1;
+    pub(crate) fn routed(&self, tier: Tier) {
+        self.tiers[tier as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The pairs that have been met.
@@ -111,7 +141,7 @@ impl Meter {
 
     /// How many requests were routed in each tier.
     pub(crate) fn tiers(&self) -> BTreeMap<&'static str, u64> {
-        self.tiers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Tier::ALL.iter().map(|tier| (tier.as_str(), self.tiers[*tier as usize].load(Ordering::Relaxed))).collect()
     }
 }
 

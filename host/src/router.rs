@@ -105,6 +105,9 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// All of them, best first.
+    pub(crate) const ALL: [Tier; 5] = [Tier::Native, Tier::Exact, Tier::Carried, Tier::Lossy, Tier::Unknown];
+
     /// The word, for metrics and headers.
     pub fn as_str(self) -> &'static str {
         match self {

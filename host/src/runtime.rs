@@ -169,6 +169,11 @@ impl Runtime {
         self.inner.line.activate(next, Revisions::Grow)
     }
 
+    /// What a roll-back would bring.
+    pub(crate) fn previous(&self) -> Option<Arc<Generation>> {
+        self.inner.line.previous()
+    }
+
     /// What is staged.
     pub fn staged(&self) -> Option<Arc<Generation>> {
         self.inner.line.staged()

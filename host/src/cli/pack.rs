@@ -29,6 +29,7 @@ Examples:
   unskew pack diff pack.toml                       what would change, against what is active
   unskew pack push pack.toml                       check it and make it active
   unskew pack push --stage pack.toml               check it and keep it ready; then: unskew pack promote
+  unskew pack canary 5                             five percent of the sessions for what is staged
   unskew pack push --guest guest.wasm pack.toml    with a guest of your own
   unskew pack rollback --reason 'joins fail'       back to the generation before
 
@@ -56,6 +57,8 @@ enum Command {
     Rollback(Reason),
     /// Put what is staged aside
     Discard(Reason),
+    /// Give what is staged a share of the sessions, always the same ones
+    Canary(Canary),
     /// Compare a pack with the active one: verdicts, ops, and what becomes of grown records
     Diff(Diff),
 }
@@ -81,6 +84,13 @@ struct Reason {
     /// Why, for status and log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Canary {
+    /// The share; 0 takes it back
+    #[arg(value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(..=100))]
+    percent: u32,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +124,13 @@ impl Pack {
             Command::Discard(reason) => {
                 let gone = admin.ask("POST", "/v1/discard", &reason.body())?;
                 said(output, &gone, |gone| format!("generation {} is put aside\n", gone["generation"]))
+            }
+            Command::Canary(Canary { percent }) => {
+                let set = admin.ask("PUT", "/v1/canary", &json!({"percent": percent}))?;
+                said(output, &set, |set| match set["staged"].as_u64() {
+                    Some(staged) => format!("generation {staged} serves {percent} % of the sessions\n"),
+                    None => format!("nothing is staged; what will be serves {percent} % of the sessions\n"),
+                })
             }
             Command::Diff(diff) => diff.execute(&admin, output),
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Encoding, IdEntry, KeyEntry, Rule, SelectionKey, schema};
+use super::{Config, Encoding, IdEntry, KeyEntry, PromoteKey, Rule, SelectionKey, schema};
 use crate::error::{Place, Problem};
 use crate::gateway::pattern::Pattern;
 use crate::gateway::pointer::Pointer;
@@ -85,6 +85,7 @@ fn files(config: &mut Config) -> impl Iterator<Item = &mut PathBuf> {
     let keys = keys.chain(etcd.and_then(|etcd| etcd.password.as_mut()));
     let trusted = config.trust.keys.iter_mut().filter_map(|key| key.file.as_mut());
     let own = [&mut config.pack, &mut config.state, &mut config.guest.file].into_iter().filter_map(Option::as_mut);
+    let own = own.chain(config.decisions.iter_mut().map(|decisions| &mut decisions.file));
     own.chain(keys.filter_map(|key| key.file.as_mut())).chain(trusted)
 }
 
@@ -360,6 +361,18 @@ impl Check {
         if let Some(admin) = &config.admin {
             self.address("/admin/listen", &admin.listen);
             self.key("/admin/token", &admin.token);
+        }
+        for (index, path) in config.decisions.iter().flat_map(|decisions| decisions.mask.iter().enumerate()) {
+            if !path.is_empty() && !path.starts_with('/') {
+                self.say(format!("/decisions/mask/{index}"), "a JSON Pointer begins with \"/\"");
+            }
+        }
+        if config.rollout.canary_percent > 100 {
+            self.say("/rollout/canary_percent".to_string(), "at most 100 percent");
+        }
+        if config.rollout.canary_percent > 0 && config.rollout.promote == PromoteKey::AtOnce {
+            let message = "a canary is staged: say promote = \"by-hand\", or leave it out and push with --stage";
+            self.say("/rollout/canary_percent".to_string(), message);
         }
         if config.guest.instances == 0 {
             self.say("/guest/instances".to_string(), "without an instance nothing is translated");

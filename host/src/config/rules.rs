@@ -162,12 +162,25 @@ pub enum IsolationKey {
 }
 
 /// How a new generation takes over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolloutEntry {
     /// What happens to a pack that a source delivers: `at-once` makes it active when it has passed its checks, `by-hand`
     /// stages it until somebody promotes it.
     pub promote: PromoteKey,
+    /// The share of sessions, in percent, that a staged generation serves: always the same sessions, by their id. The
+    /// admin API changes it while it runs.
+    pub canary_percent: u32,
+    /// One of so many live translations is run on the staged generation as well, and compared; 0 compares none.
+    pub shadow_one_of: u64,
+    /// Calls that a generation must have answered, and the one before it too, until it can go back by itself.
+    pub guard_calls: u64,
+    /// By how much the share of its failing calls, in percent, may exceed that of the generation before.
+    pub guard_failures_percent: f64,
+    /// How many times as long as before its calls may take on average; 0 sets no limit.
+    pub guard_latency_factor: f64,
+    /// For how long after a source made a generation active it can go back by itself, in seconds.
+    pub guard_s: u64,
     /// How many recent records a new generation is tried on before it serves, in memory alone; 0 keeps none.
     pub sample_records: usize,
     /// The most bytes of them.
@@ -182,6 +195,12 @@ impl Default for RolloutEntry {
     fn default() -> Self {
         RolloutEntry {
             promote: PromoteKey::AtOnce,
+            canary_percent: 0,
+            shadow_one_of: 0,
+            guard_calls: 200,
+            guard_failures_percent: 1.0,
+            guard_latency_factor: 5.0,
+            guard_s: 300,
             sample_records: 0,
             sample_bytes: 1 << 20,
             sample_one_of: 64,
@@ -199,6 +218,29 @@ pub enum PromoteKey {
     AtOnce,
     /// It waits for a person.
     ByHand,
+}
+
+/// The decision log: one JSON object a line, for `unskew replay` and for whoever asks later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionsEntry {
+    /// The file, relative to this one; lines are appended.
+    pub file: PathBuf,
+    /// One of so many requests is logged.
+    #[serde(default = "DecisionsEntry::default_one_of")]
+    pub one_of: u64,
+    /// Whether the record that came with a request is logged, with the values at `mask` replaced.
+    #[serde(default)]
+    pub records: bool,
+    /// Places in records, as JSON Pointers with `*` for every element or member.
+    #[serde(default)]
+    pub mask: Vec<String>,
+}
+
+impl DecisionsEntry {
+    fn default_one_of() -> u64 {
+        1
+    }
 }
 
 /// The admin API, on a listener of its own.

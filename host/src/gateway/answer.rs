@@ -159,10 +159,14 @@ impl State {
             Tier::Unknown => self.counters.unknown.one(),
         }
         if let Some(generation) = &ctx.generation {
-            generation.meter().routed(placed.tier.as_str());
+            generation.meter().routed(placed.tier);
+        }
+        if let Some(decisions) = &self.decisions {
+            decisions.note(ctx);
         }
         tracing::debug!(
             target: "unskew::decision",
+            trace = ctx.trace.as_deref(),
             session = ctx.session.as_deref().unwrap_or_default(),
             server = %placed.server().name,
             version = %placed.server().version,

@@ -1,19 +1,23 @@
 //! The one way in for packs and guests, wherever they come from: checked against the gateway, made active or staged,
 //! kept on disk, counted and logged. And what has to be seen to now and then.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc::Receiver;
 
+use super::guard::{Guard, Verdict};
 use super::state::State;
-use crate::config::PromoteKey;
+use crate::config::{PromoteKey, RolloutEntry};
 use crate::contract::{CarryPlace, Manifest};
 use crate::error::{LoadError, Problem};
 use crate::generation::Generation;
 use crate::guest::Guest;
 use crate::last_good::LastGood;
 use crate::limits::OnFailure;
+use crate::maglev;
 use crate::moment;
 use crate::pack::Pack;
 use crate::supply::Delivery;
@@ -38,14 +42,17 @@ pub(crate) enum Intent {
 }
 
 /// What the gateway knows of its rules beside the runtime.
-#[derive(Default)]
 pub(crate) struct Intake {
     last_good: Option<LastGood>,
+    /// The staged generation and the share of sessions that it serves, in percent; none while there is no canary.
+    canary: ArcSwapOption<(Arc<Generation>, u32)>,
+    percent: AtomicU32,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
+    guard: Guard,
     /// The number of the generation that was last seen active, and what it is about.
     active: Option<(u64, Manifest)>,
     /// Why the source can't be reached, or what it holds isn't taken.
@@ -55,8 +62,14 @@ struct Known {
 }
 
 impl Intake {
-    pub(crate) fn new(last_good: Option<LastGood>) -> Intake {
-        Intake { last_good, known: Mutex::default() }
+    pub(crate) fn new(last_good: Option<LastGood>, rollout: &RolloutEntry) -> Intake {
+        let percent = AtomicU32::new(rollout.canary_percent);
+        Intake { last_good, canary: ArcSwapOption::empty(), percent, known: Mutex::default() }
+    }
+
+    /// The share of sessions that a staged generation serves, in percent.
+    pub(crate) fn percent(&self) -> u32 {
+        self.percent.load(Ordering::Relaxed)
     }
 
     /// Notes what is active before the gateway has done anything.
@@ -101,6 +114,14 @@ impl State {
         });
         match taken {
             Ok(generation) => {
+                let serves = self.runtime.generation().is_some_and(|active| active.id() == generation.id());
+                let changed = before.is_none_or(|before| before.id() != generation.id());
+                match intent {
+                    Intent::Supplied if serves && changed => self.intake.known().guard.supplied(generation.id()),
+                    Intent::Activate | Intent::Force => self.intake.known().guard.decided(),
+                    Intent::Supplied | Intent::Stage => {}
+                }
+                self.lead();
                 self.look();
                 Ok(generation)
             }
@@ -126,6 +147,8 @@ impl State {
     /// Makes what is staged active.
     pub(crate) fn promote(&self) -> Result<Arc<Generation>, LoadError> {
         let promoted = self.runtime.promote();
+        self.intake.known().guard.decided();
+        self.lead();
         self.look();
         promoted
     }
@@ -133,6 +156,7 @@ impl State {
     /// Goes back to the generation before.
     pub(crate) fn roll_back(&self, reason: &str) -> Result<Arc<Generation>, LoadError> {
         let back = self.runtime.roll_back_for(reason);
+        self.intake.known().guard.decided();
         self.look();
         back
     }
@@ -140,10 +164,55 @@ impl State {
     /// Puts what is staged aside.
     pub(crate) fn discard(&self, reason: &str) -> Option<u64> {
         let discarded = self.runtime.discard(reason);
+        self.lead();
         if let Some(active) = self.runtime.generation().filter(|_| discarded.is_some()) {
             self.keep(&active);
         }
         discarded
+    }
+
+    /// The generation for a session: the staged one for its share of them, the same ones each time.
+    pub(crate) fn generation_for(&self, session: &str) -> Option<Arc<Generation>> {
+        let canary = self.intake.canary.load();
+        let (staged, percent) = &**canary.as_ref()?;
+        // Not the hash that servers are picked by: a canary is to meet all of them.
+        let hash = maglev::hash(format!("canary {session}").as_bytes());
+        (hash % 100 < u64::from(*percent)).then(|| staged.clone())
+    }
+
+    /// Gives the staged generation this share of sessions, in percent.
+    pub(crate) fn set_canary(&self, percent: u32) {
+        self.intake.percent.store(percent, Ordering::Relaxed);
+        self.lead();
+    }
+
+    /// Puts what is staged on its share of the sessions, or takes it from them.
+    fn lead(&self) {
+        let percent = self.intake.percent();
+        let staged = self.runtime.staged().filter(|_| percent > 0);
+        self.intake.known().guard.begin(self.runtime.generation().as_deref(), staged.as_deref());
+        self.intake.canary.store(staged.map(|staged| Arc::new((staged, percent))));
+    }
+
+    /// Goes back by itself where that is due.
+    fn guard(&self) {
+        let (Some(active), staged) = (self.runtime.generation(), self.runtime.staged()) else { return };
+        let previous = self.runtime.previous();
+        let policy = &self.config.rollout;
+        let verdict = self.intake.known().guard.look(policy, &active, staged.as_deref(), previous.as_deref());
+        match verdict {
+            None => {}
+            Some(Verdict::Discard(reason)) => {
+                tracing::error!(reason, "staged generation is put aside");
+                self.discard(&reason);
+            }
+            Some(Verdict::RollBack(reason)) => {
+                tracing::error!(reason, "generation is rolled back");
+                if let Err(error) = self.roll_back(&reason) {
+                    tracing::error!(%error, "there is no way back");
+                }
+            }
+        }
     }
 
     /// Sees whether another generation is active than was seen last, and does what is due then, once.
@@ -222,6 +291,18 @@ impl State {
         loop {
             tokio::time::sleep(LOOK).await;
             self.runtime.tend(drain);
+            let state = self.clone();
+            let guarded = tokio::task::spawn_blocking(move || state.guard());
+            let _ = guarded.await;
+            if self
+                .intake
+                .canary
+                .load()
+                .as_ref()
+                .is_some_and(|canary| self.runtime.staged().is_none_or(|staged| staged.id() != canary.0.id()))
+            {
+                self.lead(); // it was put aside because its guest kept failing
+            }
             let active = self.runtime.generation().map(|active| active.id());
             if active != self.intake.known().active.as_ref().map(|(id, _)| *id) {
                 let state = self.clone();

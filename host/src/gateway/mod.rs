@@ -13,9 +13,11 @@ mod answer;
 mod border;
 mod codec;
 mod counters;
+mod decisions;
 mod edits;
 mod failure;
 mod front;
+mod guard;
 mod health;
 mod held;
 mod intake;
@@ -27,6 +29,7 @@ mod proxy;
 mod reload;
 mod request;
 mod session;
+mod shadow;
 mod state;
 mod translate;
 
@@ -54,6 +57,7 @@ use crate::runtime::Runtime;
 use crate::store::{MemoryStore, Store};
 use crate::supply::{self, Address};
 use admin::Admin;
+use decisions::Decisions;
 use intake::Intake;
 use state::State;
 
@@ -101,10 +105,10 @@ pub enum StartError {
     /// A key, a token or a password of the configuration can't be read.
     #[error("{0}")]
     Secret(String),
-    /// The folder for the last good pack can't be used.
-    #[error("state: {folder}: {reason}: name a folder that this program may write, or leave it out")]
+    /// The folder for the last good pack, or the decision log, can't be used.
+    #[error("{folder}: {reason}: name a folder (state) or a file (decisions.file) that this program may write")]
     State {
-        /// The folder.
+        /// The folder or file.
         folder: String,
         /// The system's word.
         reason: std::io::Error,
@@ -312,10 +316,11 @@ fn open(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Resu
     let last_good = config.state.as_deref().map(|folder| {
         LastGood::open(folder).map_err(|reason| StartError::State { folder: folder.display().to_string(), reason })
     });
-    let intake = Intake::new(last_good.transpose()?);
+    let intake = Intake::new(last_good.transpose()?, &config.rollout);
     intake.found(runtime.generation().as_deref());
+    let decisions = config.decisions.as_ref().map(Decisions::open).transpose()?;
     let supply = Supply::of(&config)?;
-    Ok((Arc::new(State::new(config, runtime, store, seal, intake)?), supply, front))
+    Ok((Arc::new(State::new(config, runtime, store, seal, (intake, decisions))?), supply, front))
 }
 
 /// The first pack: handed in, kept on disk, or from where the configuration says.

@@ -67,6 +67,8 @@ pub struct Ctx {
     pub(crate) learning: Option<BytesMut>,
     /// Whether the answer's body is another than the server's.
     pub(crate) answer_changed: bool,
+    /// The trace that it belongs to, as its `traceparent` says.
+    pub(crate) trace: Option<Box<str>>,
 }
 
 /// What of a request must be there before its server can be chosen.
@@ -135,6 +137,19 @@ impl Placed {
     }
 }
 
+/// The trace id of a `traceparent` (W3C Trace Context, level 1); none where it is none. The header itself passes on.
+fn trace(parent: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(parent).ok()?;
+    let mut parts = text.split('-');
+    let hex = |part: &str, length: usize| {
+        let digits = part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        part.len() == length && digits && !(length > 2 && part.bytes().all(|byte| byte == b'0'))
+    };
+    let [version, id, span, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+    let sound = hex(version, 2) && version != "ff" && hex(id, 32) && hex(span, 16) && hex(flags, 2);
+    (sound && (version != "00" || parts.next().is_none())).then(|| id.into())
+}
+
 impl Ctx {
     pub(crate) fn new(state: &State, readable: usize) -> Ctx {
         Ctx {
@@ -162,6 +177,7 @@ impl Ctx {
             refusal: None,
             learning: None,
             answer_changed: false,
+            trace: None,
         }
     }
 
@@ -190,6 +206,7 @@ impl Ctx {
         if self.mode == Mode::Off {
             return Ok(Wanted::Nothing);
         }
+        self.trace = head.headers.get("traceparent").and_then(|parent| trace(parent.as_bytes()));
         let path = head.uri.path();
         let Some(rule) = state.rules.find(head.method.as_str(), path).cloned() else { return Ok(Wanted::Nothing) };
         match rule.kind {
@@ -199,6 +216,9 @@ impl Ctx {
         }
         self.session = rule.id_in_head(path, head.uri.query(), &head.headers);
         self.rule = Some(rule.clone());
+        if let Some(canary) = self.session.as_ref().and_then(|session| state.generation_for(session)) {
+            self.generation = Some(canary); // nothing was asked of the active one yet
+        }
         if let Some(message) =
             self.generation.as_ref().and_then(|generation| state.objection(generation.manifest().policy.carry))
         {

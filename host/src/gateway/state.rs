@@ -12,9 +12,11 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::codec::HeadPlace;
 use super::counters::Counters;
+use super::decisions::Decisions;
 use super::intake::Intake;
 use super::pointer::Pointer;
 use super::session::Rules;
+use super::shadow::Shadow;
 use crate::config::{Config, Encoding, FailureKey, ModeKey, SelectionKey, ServerEntry};
 use crate::contract::{CarryPlace, Fidelity};
 use crate::directory::{Directory, DirectoryLimits};
@@ -39,6 +41,8 @@ pub(crate) struct State {
     pub(crate) offload: Offload,
     pub(crate) failure: FailurePolicy,
     pub(crate) intake: Intake,
+    pub(crate) shadow: Shadow,
+    pub(crate) decisions: Option<Decisions>,
     /// What inline carries are sealed with for clients.
     pub(crate) seal: Option<Seal>,
     members: ArcSwap<Members>,
@@ -128,7 +132,7 @@ impl State {
         runtime: Runtime,
         store: Option<Arc<dyn Store>>,
         seal: Option<Seal>,
-        intake: Intake,
+        (intake, decisions): (Intake, Option<Decisions>),
     ) -> Result<State, FleetError> {
         let carrier = carrier(&config);
         let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
@@ -151,6 +155,8 @@ impl State {
             failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },
             seal,
             intake,
+            shadow: Shadow::new(config.rollout.shadow_one_of),
+            decisions,
             members: ArcSwap::from_pointee(Members::new(fleet)),
             servers: std::sync::Mutex::new(Servers { entries: config.servers.clone(), drained: BTreeSet::new() }),
             mode: AtomicU8::new(config.mode as u8),

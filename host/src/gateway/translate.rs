@@ -88,6 +88,7 @@ impl State {
             Ok(translation) => {
                 self.keepable(ctx, &translation, owner)?;
                 generation.meter().translated((from, to), translation.counts, took);
+                self.shadowed(generation, (record, carry), (from, to), &translation);
                 self.tally(ctx, translation.counts, (from, to));
                 Ok(Some(translation))
             }
@@ -126,8 +127,24 @@ impl State {
         }
         self.keepable(ctx, &translation, owner)?;
         generation.meter().translated((found, to), translation.counts, took);
+        self.shadowed(generation, (record, carry), (found, to), &translation);
         self.tally(ctx, translation.counts, (found, to));
         Ok(Some(translation))
+    }
+
+    /// Runs a translation on the staged generation too, beside the request, if it is its turn.
+    fn shadowed(
+        &self,
+        generation: &Generation,
+        (record, carry): (&Bytes, &Bytes),
+        pair: (Version, Version),
+        made: &Translation,
+    ) {
+        if self.shadow.turn()
+            && let Some(staged) = self.runtime.staged().filter(|staged| staged.id() != generation.id())
+        {
+            self.shadow.compare((generation, staged), (record.clone(), carry.clone()), pair, made);
+        }
     }
 
     /// Notes in the directory what a session's record is now, with its carry.

@@ -8,18 +8,20 @@ use unskew::gateway::Gateway;
 use crate::reload::{Folder, NEW, TEXT, revised};
 use crate::support::*;
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A gateway with an admin API, and the folder of its token and state.
-struct Administered {
-    gateway: Gateway,
-    folder: Folder,
+pub(crate) struct Administered {
+    pub(crate) gateway: Gateway,
+    pub(crate) folder: Folder,
     _servers: [Upstream; 2],
 }
 
 impl Administered {
-    async fn new(name: &str, extra: &str) -> Administered {
-        let folder = Folder::new(name);
+    pub(crate) async fn new(name: &str, extra: &str) -> Administered {
+        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let folder = Folder::new(&format!("{name}-{number}"));
         std::fs::write(folder.0.join("token"), format!("{TOKEN}\n")).unwrap();
         folder.write(&revised(1, "r1"));
         let servers = [Upstream::echo().await, Upstream::echo().await];
@@ -42,13 +44,13 @@ impl Administered {
         Client::connect(self.gateway.admin_address().unwrap()).await.send(request, sized(body)).await
     }
 
-    async fn said(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn said(&self, method: &str, path: &str, body: Value) -> Value {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         serde_json::from_slice(&self.ask(method, path, body).await.ok().body).unwrap()
     }
 
     /// The refusal of a request.
-    async fn refused(&self, method: &str, path: &str, body: Value) -> (StatusCode, String) {
+    pub(crate) async fn refused(&self, method: &str, path: &str, body: Value) -> (StatusCode, String) {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let reply = self.ask(method, path, body).await;
         assert_eq!(reply.header("content-type"), "application/problem+json");
@@ -57,7 +59,7 @@ impl Administered {
     }
 }
 
-fn push(revision: u32) -> Value {
+pub(crate) fn push(revision: u32) -> Value {
     json!({"name": "pushed.toml", "pack": revised(revision, &format!("r{revision}"))})
 }
 

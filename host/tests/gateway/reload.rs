@@ -115,6 +115,7 @@ async fn no_request_fails_or_mixes_packs_while_packs_are_swapped_under_load() {
         let swapped = runtime.clone();
         tokio::task::spawn_blocking(move || swapped.swap(&pack).map(drop).unwrap()).await.unwrap();
     }
+    until("requests went through", || gateway.counts().requests > 40).await;
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     let mut sent = 0;
     for client in clients {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::ModeKey;
+use crate::gateway::shadow::Compared;
 use crate::gateway::state::State;
 use crate::generation::Generation;
 use crate::life::Life;
@@ -21,6 +22,8 @@ pub(super) fn status(state: &State) -> Value {
     let stats = state.runtime.stats();
     json!({
         "mode": mode(state.mode()),
+        "canary_percent": state.intake.percent(),
+        "shadow": shadow(state),
         "ready": status.active.is_some(),
         "active": named(status.active),
         "previous": named(status.previous),
@@ -94,6 +97,15 @@ pub(super) fn mode(mode: Mode) -> Value {
         Mode::Enforce => ModeKey::Enforce,
     };
     serde_json::to_value(key).unwrap_or_default()
+}
+
+/// What the staged generation makes of live records, against the active one.
+fn shadow(state: &State) -> Value {
+    let Compared { generation, same, differ, refused, places } = state.shadow.read();
+    match state.runtime.staged().is_some_and(|staged| staged.id() == generation) {
+        true => json!({"generation": generation, "same": same, "differ": differ, "refused": refused, "places": places}),
+        false => Value::Null,
+    }
 }
 
 fn life(life: &Life) -> Value {

@@ -52,6 +52,11 @@ fn process(page: &mut Page, state: &State) {
         ("unskew_quarantines_total", "Generations put aside because their guest kept failing.", stats.quarantines),
         ("unskew_instances_made_total", "Instances made.", stats.instances_made),
         ("unskew_instances_dropped_total", "Instances dropped after an error.", stats.instances_dropped),
+        (
+            "unskew_decisions_dropped_total",
+            "Lines that the decision log could not take in time.",
+            state.decisions.as_ref().map_or(0, |decisions| decisions.dropped()),
+        ),
         ("unskew_pool_exhausted_total", "Calls that found no free instance in time.", stats.pool_exhausted),
     ];
     for (name, help, value) in counters {

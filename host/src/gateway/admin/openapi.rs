@@ -87,6 +87,13 @@ pub(super) const ROUTES: &[Route] = &[
         refusals: &[("409", "nothing is staged")],
     },
     Route {
+        method: "put",
+        path: "/v1/canary",
+        summary: "Give the staged generation a share of the sessions, always the same ones",
+        body: &[("percent", "integer", true, "0 to 100")],
+        refusals: &[("422", "it is more than 100")],
+    },
+    Route {
         method: "get",
         path: "/v1/matrix",
         summary: "How well a server of each version serves a record of each version",

@@ -84,6 +84,12 @@ struct Drain {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Share {
+    percent: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Switch {
     mode: ModeKey,
 }
@@ -105,6 +111,7 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/v1/promote", post(promote))
         .route("/v1/rollback", post(roll_back))
         .route("/v1/discard", post(discard))
+        .route("/v1/canary", put(canary))
         .route("/v1/matrix", get(matrix))
         .route("/v1/dry-run", post(dry_run))
         .route("/v1/fleet", get(|Shared(state): Gateway| async move { said(documents::fleet(&state)) }))
@@ -195,6 +202,17 @@ async fn discard(Shared(state): Gateway, body: Bytes) -> Answer {
         Ok(json!({"generation": id}))
     })
     .await
+}
+
+async fn canary(Shared(state): Gateway, body: Bytes) -> Answer {
+    answer(read(&body).and_then(|Share { percent }| match percent <= 100 {
+        true => {
+            state.set_canary(percent);
+            tracing::info!(percent, "admin API: share of the canary is set");
+            Ok(json!({"percent": percent, "staged": state.runtime.staged().map(|staged| staged.id())}))
+        }
+        false => Err(Refusal(StatusCode::UNPROCESSABLE_ENTITY, "at most 100 percent".to_owned())),
+    }))
 }
 
 async fn matrix(Shared(state): Gateway) -> Answer {
