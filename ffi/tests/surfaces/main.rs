@@ -9,6 +9,10 @@ extern crate host as unskew;
 #[path = "../../../host/tests/gateway/support.rs"]
 mod support;
 
+#[allow(dead_code, reason = "shared with the sandbox's tests")]
+#[path = "../../../host/tests/sandbox/guest.rs"]
+mod guest;
+
 mod scenarios;
 mod stage;
 mod surfaces;

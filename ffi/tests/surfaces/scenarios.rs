@@ -1,14 +1,17 @@
 //! The scenarios. Each says what must happen, and is played on every surface; the logs must be the same.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 
+use crate::guest::{self, Guest};
 use crate::stage::{Cast, Stage};
-use crate::support::{Client, PACK, chunked, sized};
+use crate::support::{Client, PACK, chunked, sized, until};
 use crate::surfaces::Kind;
 use Cast::{Dead, Echo};
 
@@ -36,15 +39,15 @@ type Play = for<'s> fn(&'s mut Stage) -> Played<'s>;
 
 /// Plays a scenario on every surface that is here; what the servers and the client got is the same on each.
 async fn everywhere(rules: &str, cast: &[Cast], play: Play) {
-    everywhere_but(&[], rules, cast, play).await;
+    everywhere_but(&[], rules, cast, None, play).await;
 }
 
 /// The same, without the surfaces of which docs/gateways says that they can't do it.
-async fn everywhere_but(but: &[Kind], rules: &str, cast: &[Cast], play: Play) {
+async fn everywhere_but(but: &[Kind], rules: &str, cast: &[Cast], guest: Option<&[u8]>, play: Play) {
     let mut first: Option<(Kind, Vec<String>)> = None;
     for kind in Kind::present().into_iter().filter(|kind| !but.contains(kind)) {
         eprintln!("{kind:?}");
-        let mut stage = Stage::set(kind, &format!("{RULES}{rules}"), cast).await;
+        let mut stage = Stage::set(kind, &format!("{RULES}{rules}"), cast, guest).await;
         play(&mut stage).await;
         assert!(!stage.log.is_empty(), "nothing was played");
         match &first {
@@ -89,7 +92,7 @@ async fn a_join_is_served_by_an_old_server_and_what_it_can_not_hold_comes_back()
 async fn after_a_roll_back_sessions_of_the_new_version_go_down_to_the_old_one() {
     // The new server is gone, not only unhealthy: the request is placed again, and its record made readable again.
     let rules = format!("[policy]\nselection = \"latest\"\n{PLAIN_BODY}");
-    everywhere_but(&[Kind::Haproxy], &rules, &[Dead("2"), Echo("1")], |stage| {
+    everywhere_but(&[Kind::Haproxy], &rules, &[Dead("2"), Echo("1")], None, |stage| {
         Box::pin(async move {
             stage.post("/sessions/s/join", NEW).await.ok();
             assert_eq!(stage.last("1").text(), DOWN);
@@ -215,16 +218,35 @@ async fn what_no_rule_speaks_of_passes_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_traps_or_never_ends_costs_its_request_and_nothing_else() {
+    let rules = format!("{PLAIN_BODY}\n[guest]\nfile = \"guest.wasm\"\nquarantine_after = 0\n");
+    for hostile in [guest::TRAP, guest::LOOP] {
+        let guest = Guest { detect: hostile, ..Guest::HEALTHY }.component();
+        everywhere_but(&[], &rules, &[Echo("1")], Some(&guest), |stage| {
+            Box::pin(async move {
+                for _ in 0..3 {
+                    let reply = stage.post("/sessions/s/join", OLD).await;
+                    assert_eq!((reply.status.as_u16(), stage.got("1")), (500, 0));
+                    assert_eq!(reply.problem()["reason"], "guest-failed");
+                }
+                stage.post("/other", OLD).await.ok(); // it lives, and serves what needs no guest
+            })
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn packs_are_swapped_under_load_and_no_request_fails() {
     everywhere(BODY, &[Echo("1")], |stage| {
         Box::pin(async move {
             let mut clients = Vec::new();
-            let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let stop = Arc::new(AtomicBool::new(false));
             for _ in 0..4 {
                 let (mut client, stop, address) = (stage.client().await, stop.clone(), stage.address());
                 clients.push(tokio::spawn(async move {
                     let mut count = 0;
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !stop.load(Ordering::Relaxed) {
                         let request = Request::builder().method("POST").uri("/sessions/s/join");
                         let reply = client.send(request, sized(r#"{"session_id":"s","schema":2}"#)).await;
                         assert_eq!(reply.status, 200, "{reply:?}");
@@ -259,7 +281,7 @@ async fn packs_are_swapped_under_load_and_no_request_fails() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             assert_eq!(right, 20, "the last pack is active");
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
             for client in clients {
                 assert!(client.await.unwrap() > 10);
             }
@@ -267,6 +289,33 @@ async fn packs_are_swapped_under_load_and_no_request_fails() {
         })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_nginx_loses_no_request() {
+    if !Kind::present().contains(&Kind::Nginx) {
+        return;
+    }
+    let mut stage = Stage::set(Kind::Nginx, &format!("{RULES}{PLAIN_BODY}"), &[Echo("1")], None).await;
+    let (address, served) = (stage.address(), Arc::new(AtomicUsize::new(0)));
+    let count = served.clone();
+    let load = tokio::spawn(async move {
+        loop {
+            let request = Request::builder().method("POST").uri("/sessions/s/join");
+            let reply = Client::connect(address).await.send(request, sized(NEW)).await.ok();
+            assert_eq!(reply.text(), DOWN);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    for round in 1..=5 {
+        let enough = || served.load(Ordering::SeqCst) >= round * 20 || load.is_finished();
+        until("requests are served", enough).await;
+        stage.signal("-HUP");
+    }
+    until("requests are served", || served.load(Ordering::SeqCst) >= 120 || load.is_finished()).await;
+    assert!(!load.is_finished(), "a request failed");
+    load.abort();
+    stage.post("/sessions/s/join", NEW).await.ok();
 }
 
 fn json(text: &str) -> serde_json::Value {

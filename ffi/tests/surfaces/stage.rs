@@ -31,8 +31,11 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn set(kind: Kind, rules: &str, cast: &[Cast]) -> Stage {
+    pub(crate) async fn set(kind: Kind, rules: &str, cast: &[Cast], guest: Option<&[u8]>) -> Stage {
         let folder = folder();
+        if let Some(guest) = guest {
+            std::fs::write(folder.join("guest.wasm"), guest).unwrap();
+        }
         let mut text = rules.to_string();
         let mut servers = Vec::new();
         for one in cast {
@@ -62,6 +65,13 @@ impl Stage {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.address()
+    }
+
+    /// Sends a signal to the surface's process.
+    pub(crate) fn signal(&self, signal: &str) {
+        let Running::Process(_, process) = &self.running else { panic!("no process") };
+        let sent = std::process::Command::new("kill").arg(signal).arg(process.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
     }
 
     /// Writes a pack beside the old one and renames it over.
