@@ -292,6 +292,24 @@ async fn packs_are_swapped_under_load_and_no_request_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_haproxy_cut_at_its_buffer_is_refused() {
+    if !Kind::present().contains(&Kind::Haproxy) {
+        return;
+    }
+    let mut stage = Stage::set(Kind::Cramped, &format!("{RULES}{PLAIN_BODY}"), &[Echo("1")], None).await;
+    for chunks in [None, Some(1000)] {
+        let request = Request::builder().method("POST").uri("/sessions/s/join");
+        let body = match chunks {
+            None => sized(large(40 << 10)),
+            Some(chunk) => chunked(large(40 << 10), chunk),
+        };
+        let reply = stage.send(request, body).await;
+        assert_eq!((reply.status.as_u16(), stage.got("1")), (413, 0), "{chunks:?}");
+    }
+    stage.post("/sessions/s/join", large(10 << 10)).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_of_nginx_loses_no_request() {
     if !Kind::present().contains(&Kind::Nginx) {
         return;

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Nginx,
     /// HAProxy with the Lua actions.
     Haproxy,
+    /// The same with buffers of 32 KiB; it takes no part in what is played everywhere.
+    Cramped,
 }
 
 /// A surface that runs; it stops when it is dropped.
@@ -45,8 +47,8 @@ impl Kind {
             Kind::Serve | Kind::Tower | Kind::Pingora => None,
             Kind::Nginx if Path::new("/usr/lib/nginx/modules/ngx_http_lua_module.so").exists() => None,
             Kind::Nginx => Some("nginx with lua-nginx-module isn't installed: run `tools/setup tests`"),
-            Kind::Haproxy if Command::new("haproxy").arg("-v").output().is_ok() => None,
-            Kind::Haproxy => Some("HAProxy isn't installed: run `tools/setup tests`"),
+            Kind::Haproxy | Kind::Cramped if Command::new("haproxy").arg("-v").output().is_ok() => None,
+            Kind::Haproxy | Kind::Cramped => Some("HAProxy isn't installed: run `tools/setup tests`"),
         };
         let here = |kind: &Kind| match absent(kind) {
             None => true,
@@ -72,7 +74,8 @@ impl Kind {
             Kind::Tower => example("tower", folder).await,
             Kind::Pingora => example("pingora", folder).await,
             Kind::Nginx => nginx(folder).await,
-            Kind::Haproxy => haproxy(folder).await,
+            Kind::Haproxy => haproxy(folder, "tune.bufsize 1100000").await,
+            Kind::Cramped => haproxy(folder, "tune.bufsize 32768").await,
         }
     }
 }
@@ -173,13 +176,14 @@ async fn nginx(folder: &Path) -> Running {
     process(command, folder, port).await
 }
 
-async fn haproxy(folder: &Path) -> Running {
+async fn haproxy(folder: &Path, buffer: &str) -> Running {
     let port = free_port();
     let conf = std::fs::read_to_string(repository().join("plugins/haproxy/haproxy.cfg")).unwrap();
     let conf = conf
         .replace("/etc/unskew/unskew.toml", folder.join("unskew.toml").to_str().unwrap())
         .replace("/usr/lib/unskew/libunskew.so", library().to_str().unwrap())
         .replace("/usr/share/unskew/haproxy", repository().join("plugins/haproxy").to_str().unwrap())
+        .replace("tune.bufsize 1100000", buffer)
         .replace("bind :8080", &format!("bind 127.0.0.1:{port}"));
     std::fs::write(folder.join("haproxy.cfg"), conf).unwrap();
     let mut command = Command::new("haproxy");
