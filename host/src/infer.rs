@@ -7,6 +7,7 @@
 mod assign;
 mod decimal;
 mod draft;
+mod element;
 mod leftover;
 mod names;
 mod pair;

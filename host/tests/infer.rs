@@ -148,6 +148,26 @@ fn seconds_to_milliseconds_need_no_edit() {
 }
 
 #[test]
+fn an_element_that_stands_for_a_value_is_told_from_its_neighbours() {
+    let case = Case::checked("06-autoscaler", &[]);
+    assert!(case.proposed.contains("is where what tells the element apart"));
+    case.proposes(&[
+        r#"{ rename = "/spec/targetCPUUtilizationPercentage", to = "metrics" }"#,
+        r#"{ wrap = "/spec/metrics", on_edit = "head", at = "/resource/target/averageUtilization", new = { json = '{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization"}}}' }, where = [{ path = "/type", equals = "Resource" }, { path = "/resource/name", equals = "cpu" }, { path = "/resource/target/type", equals = "Utilization" }], none = { absent = true } }"#,
+    ]);
+    let pods = r#"{"type":"Pods","pods":{"metric":{"name":"rps"}}}"#;
+    let cpu = |n| {
+        format!(
+            r#"{{"type":"Resource","resource":{{"name":"cpu","target":{{"type":"Utilization","averageUtilization":{n}}}}}}}"#
+        )
+    };
+    let newer = |metrics: &str| format!(r#"{{"apiVersion":"autoscaling/v2","spec":{{"metrics":[{metrics}]}}}}"#);
+    let older = r#"{"apiVersion":"autoscaling/v1","spec":{"targetCPUUtilizationPercentage":80}}"#;
+    case.becomes(("2", &newer(&format!("{pods},{},{}", cpu(80), cpu(70)))), ("1", older));
+    case.becomes(("1", older), ("2", &newer(&cpu(80))));
+}
+
+#[test]
 fn one_member_of_two_types_needs_no_edit() {
     let case = Case::checked("07-ingress", &[]);
     assert!(case.proposed.contains(r#"when = { path = "/backend/servicePort", type = "number" }"#));

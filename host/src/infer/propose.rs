@@ -125,7 +125,10 @@ fn change(change: &Change) -> Proposed {
         Relation::Convert(body) => {
             ("convert", format!("{{ convert = {}, {} }}", string(&place), with(&body.arguments)), None)
         }
-        Relation::Wrap { body } => (body.name, body.at(&place), Some(ON_EDIT.to_owned())),
+        Relation::Wrap { body } => {
+            let which = if body.arguments.contains(", where = ") { WHICH } else { "" };
+            (body.name, body.at(&place), Some(format!("{ON_EDIT}{which}")))
+        }
         Relation::Default(value) => {
             let op = format!("{{ default = {}, lower = {} }}", string(&place), literal(value));
             ("default", op, Some(ABSENCE.to_owned()))
@@ -204,6 +207,7 @@ fn proposed(op: &'static str, place: &Path, text: String, strength: &Strength) -
 }
 
 const ON_EDIT: &str = "when an older server edits the value, \"head\" keeps the other elements and \"replace\" drops them: which is right?";
+const WHICH: &str = " And is where what tells the element apart, all of it and nothing else?";
 const ABSENCE: &str =
     "is this what absence means to older servers? If absence means something to newer ones, too, add upper = …";
 const UNKNOWN_DEFAULT: &str =

@@ -1,13 +1,14 @@
 //! Members that became several, or became one: cut strings, copies, and values that became elements of lists.
 
 use super::assign::Match;
+use super::element;
 use super::place::Path;
 use super::profile::{Column, Keys, Profile};
 use super::relate::{Couple, Relation};
 use super::scope::{Scope, alike};
 use super::tree::{Kind, Node};
 use super::trial::{Body, Trials};
-use super::write::{literal, string};
+use super::write::string;
 use super::{Confidence, Strength};
 
 /// An op on several places.
@@ -207,21 +208,20 @@ fn wrapped<'c, 's>(
     let likeness = alike(&lower.keys, &upper.keys);
     let couple = Couple { lower, upper, pairs: &scope.pairs, likeness };
     let both = couple.both();
-    let (value, list) = both
-        .iter()
-        .map(|(one, other)| if name == "wrap" { (*one, *other) } else { (*other, *one) })
-        .find(|(_, list)| !list.elements().is_empty())?;
-    let element = list.elements().first()?;
-    let arguments = match element.same(value) {
+    let pairs = both.iter().map(|(one, other)| sides_of(name, *one, *other));
+    let full: Vec<element::Pair<'_>> = pairs.filter(|(_, list)| !list.elements().is_empty()).collect();
+    let (value, list) = full.first()?;
+    let arguments = match list.elements().first()?.same(value) {
         true => String::new(),
-        false => {
-            let (key, _) = element.members().iter().find(|(_, member)| member.same(value))?;
-            let rest = element.members().iter().filter(|(other, _)| other != key).cloned().collect::<Vec<_>>();
-            let new = if rest.is_empty() { String::new() } else { format!(", new = {}", literal(&Node::Object(rest))) };
-            format!(", at = {}{new}", string(&Path::default().below(std::slice::from_ref(key)).to_string()))
-        }
+        false => element::arguments(&full)?,
     };
-    let body = Body::new(name, format!("on_edit = \"head\"{arguments}"));
+    // A list without such an element, beside a record that has no value.
+    let alone = scope.pairs.iter().any(|(one, other)| {
+        let (value, list) = sides_of(name, lower.cells[*one], upper.cells[*other]);
+        value.is_none() && list.is_some()
+    });
+    let none = if alone { ", none = { absent = true }" } else { "" };
+    let body = Body::new(name, format!("on_edit = \"head\"{arguments}{none}"));
     let bodies = [body.clone()];
     let fit = couple.fit(Relation::Wrap { body }, |one, other| trials.relates(&bodies, 0, (one, other)));
     if !fit.holds() {
@@ -231,4 +231,9 @@ fn wrapped<'c, 's>(
     let present = fit.both as f64 / (fit.both + fit.alone) as f64;
     let rank = 0.9 * present * (0.55 * telling + 0.45 * likeness);
     Some(Match { lower, upper, only: None, fit, rank, rivals: Vec::new() })
+}
+
+/// The side of the value, and that of the list.
+fn sides_of<T>(name: &str, lower: T, upper: T) -> (T, T) {
+    if name == "wrap" { (lower, upper) } else { (upper, lower) }
 }
