@@ -38,9 +38,9 @@ fuzz:           ## fuzz each phase of the guest for SECONDS (30), or the phases 
 	@tools/setup fuzz
 	@tools/fuzz $(or $(SECONDS),30) $(TARGETS)
 
-mutants:        ## change the plan, the splice and the carry in hundreds of ways: which of them does no test notice?
+mutants:        ## change plan, fuse, emit, splice and carry in hundreds of ways, or a SHARD of them (1/4): what does no test notice?
 	@tools/setup mutants
-	cargo mutants
+	UNSKEW_LAWS=300 cargo mutants $(if $(SHARD),--shard $(SHARD))
 
 soak: setup     ## the long forms: five minutes of swaps under load, two hundred kills; prints the figures
 	@tools/setup tests
