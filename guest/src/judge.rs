@@ -3,6 +3,7 @@
 use crate::check::Checked;
 use crate::op::{Direction, Loss};
 use crate::pack::{CarryPlace, Overflow};
+use crate::shape::Crowded;
 
 /// How well a server can serve a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,12 +30,13 @@ pub struct Verdict {
 }
 
 /// The verdicts of all pairs, row by row: the version held, then the version of the server.
-pub(crate) fn matrix(checked: &Checked) -> Vec<Verdict> {
-    let count = checked.versions.len();
-    (0..count).flat_map(|held| (0..count).map(move |server| judge(checked, held, server))).collect()
+pub(crate) fn matrix(checked: &Checked, crowded: &[Crowded]) -> Vec<Verdict> {
+    let servers = 0..checked.versions.len();
+    let row = |(held, crowded)| servers.clone().map(move |server| judge(checked, crowded, held, server));
+    crowded.iter().enumerate().flat_map(row).collect()
 }
 
-fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
+fn judge(checked: &Checked, crowded: &Crowded, held: usize, server: usize) -> Verdict {
     let id = |index: usize| checked.versions.get(index).map_or("", |version| version.id.as_str());
     if checked.versions.get(server).is_some_and(|version| version.reads.contains(&(held as u16))) {
         let reason = if held == server {
@@ -52,9 +54,12 @@ fn judge(checked: &Checked, held: usize, server: usize) -> Verdict {
     let mut losses = Vec::new();
     for step in steps {
         for rule in &step.rules {
-            if let Loss::Kept(why) = rule.loss(direction) {
-                losses.push(format!("{}, op {}: {} {} {why}", step.label, rule.label, rule.name, rule.op.at()));
-            }
+            let why = match (rule.loss(direction), crowded.has(direction, rule)) {
+                (Loss::Kept(why), _) => why,
+                (Loss::Nothing, true) => "may find a member where it puts one",
+                (Loss::Nothing, false) => continue,
+            };
+            losses.push(format!("{}, op {}: {} {} {why}", step.label, rule.label, rule.name, rule.op.at()));
         }
     }
     if losses.is_empty() {

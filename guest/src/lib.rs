@@ -29,6 +29,7 @@ mod pack;
 mod plan;
 mod run;
 mod scan;
+mod shape;
 mod splice;
 mod tape;
 mod trial;

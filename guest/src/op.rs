@@ -157,6 +157,10 @@ impl Rule {
         let loss = self.op.loss(direction);
         let own = match (&self.when, &self.when_upper) {
             (Some(condition), None) => self.op.disturbs(&condition.path, &Path::default()),
+            (Some(lower), Some(upper)) if self.op.relinks(&lower.path, &upper.path) => {
+                let (asked, later) = direction.sides(lower, upper);
+                !asked.test.implies(&later.test)
+            }
             _ => false,
         };
         if loss == Loss::Nothing && own { Loss::Kept("changes what its own condition looks at") } else { loss }
@@ -178,6 +182,11 @@ impl Op {
                 self.embeds() && place.covers(&scope) || rules.iter().any(|rule| rule.op.disturbs(place, &scope))
             }
         }
+    }
+
+    /// Whether the op does nothing but bring the member at the one place to the other.
+    fn relinks(&self, from: &Path, to: &Path) -> bool {
+        matches!(self, Op::Relink { lower, upper, .. } if lower == from && upper == to)
     }
 
     fn embeds(&self) -> bool {
@@ -235,6 +244,18 @@ impl Op {
             Op::Spread { from, to, .. } => vec![from.clone(), to.clone()],
             Op::Edit { at, edit } => edit.below().into_iter().map(|path| path.under(at)).chain([at.clone()]).collect(),
             Op::In { at, .. } | Op::Embedded { at, .. } => vec![at.clone()],
+        }
+    }
+
+    /// The places that the op itself reads or writes in the shape that a direction starts from: what the servers of that
+    /// side know. Those of the ops within are theirs.
+    pub(crate) fn begins(&self, direction: Direction) -> Vec<Path> {
+        match self {
+            Op::Relink { lower, upper, .. } => vec![direction.sides(lower, upper).0.clone()],
+            Op::Spread { from, to, .. } => vec![direction.sides(from, to).0.clone()],
+            Op::Tuple(tuple) => tuple.begins(direction),
+            Op::Edit { at, edit } if edit.begins(direction) => vec![at.clone()],
+            Op::Edit { .. } | Op::In { .. } | Op::Embedded { .. } => Vec::new(),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::json;
 use crate::op::{Condition, Differing, Direction, Edit, Loss, Op, Rule, Style, Taken, Test, Tuple};
 use crate::pack::{CarryPlace, Policy};
 use crate::path::{Path, Seg};
+use crate::shape::Crowded;
 use crate::tape::Text;
 
 /// A member key by its index in [`Plan::symbols`].
@@ -235,7 +236,23 @@ impl Plan {
     }
 }
 
+impl Stretch {
+    /// The op that the carry calls so.
+    pub(crate) fn code(&self, digest: u64) -> Option<&Code> {
+        self.ops.iter().chain(&self.stamps).find_map(|code| code.find(digest))
+    }
+}
+
 impl Code {
+    fn find(&self, digest: u64) -> Option<&Code> {
+        let within = match &self.body {
+            Body::In { codes } | Body::Embedded { codes } => codes.as_slice(),
+            Body::Relink { .. } | Body::Edit { .. } | Body::Tuple { .. } | Body::Spread(_) => &[],
+        };
+        let own = (self.digest == digest).then_some(self);
+        own.or_else(|| within.iter().find_map(|code| code.find(digest)))
+    }
+
     pub(crate) fn guard(&self, direction: Direction) -> Option<&Guard> {
         match direction {
             Direction::Up => self.when.as_ref(),
@@ -395,9 +412,9 @@ fn short(text: &[u8], start: usize, end: usize) -> u8x16 {
 ///
 /// # Errors
 /// The pack's moves name more places than a plan can hold.
-pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
-    let mut builder =
-        Builder { symbols: Vec::new(), trie: vec![TrieNode::default()], constants: Text::CONSTANTS.to_vec() };
+pub(crate) fn compile(checked: &Checked, crowded: &[Crowded]) -> Result<Plan, String> {
+    let (symbols, trie, constants) = (Vec::new(), vec![TrieNode::default()], Text::CONSTANTS.to_vec());
+    let mut builder = Builder { crowded, symbols, trie, constants };
     for place in places(checked)? {
         builder.insert(&place);
     }
@@ -444,7 +461,7 @@ pub(crate) fn compile(checked: &Checked) -> Result<Plan, String> {
     }
     let carry_overhead = versions.iter().map(|version| Carry::overhead(&version.id)).max().unwrap_or(0);
     let policy = checked.policy.clone();
-    let Builder { symbols, mut trie, constants } = builder;
+    let Builder { symbols, mut trie, constants, .. } = builder;
     if trie.len().max(symbols.len()) > MAX_NUMBERS {
         return Err(format!("the pack's ops look at more than {MAX_NUMBERS} places"));
     }
@@ -509,13 +526,15 @@ fn places(checked: &Checked) -> Result<BTreeSet<Path>, String> {
     Ok(all)
 }
 
-struct Builder {
+struct Builder<'c> {
+    /// By version: what ops may find.
+    crowded: &'c [Crowded],
     symbols: Vec<Symbol>,
     trie: Vec<TrieNode>,
     constants: Vec<u8>,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn symbol(&mut self, name: &str) -> Sym {
         let known = self.symbols.iter().position(|symbol| symbol.name == name);
         known.unwrap_or_else(|| {
@@ -584,7 +603,11 @@ impl Builder {
         node
     }
 
+    /// A new node, or none where there are more already than have numbers: such a pack is refused in the end.
     fn push(&mut self) -> Place {
+        if self.trie.len() > MAX_NUMBERS {
+            return NOWHERE;
+        }
         self.trie.push(TrieNode::default());
         (self.trie.len() - 1) as Place
     }
@@ -605,6 +628,10 @@ impl Builder {
     }
 
     fn merge(&mut self, from: Place, into: Place) {
+        // Stars below stars double the places with each level.
+        if self.trie.len() > MAX_NUMBERS {
+            return;
+        }
         let Some(node) = self.trie.get(from as usize) else { return };
         let (star, document) = (node.star, node.document);
         let named: Vec<(Sym, Place)> = node.branches.iter().map(|branch| (branch.symbol, branch.node)).collect();
@@ -652,7 +679,9 @@ impl Builder {
     }
 
     fn code(&mut self, step: &Step, rule: &Rule) -> Code {
-        let loses = [Direction::Up, Direction::Down].map(|direction| rule.loss(direction) != Loss::Nothing);
+        let crowded = |direction| self.crowded.iter().any(|crowded| crowded.has(direction, rule));
+        let loses = [Direction::Up, Direction::Down]
+            .map(|direction| rule.loss(direction) != Loss::Nothing || crowded(direction));
         let split = match &rule.op {
             Op::In { at, .. } | Op::Embedded { at, .. } => at.0.len(),
             Op::Relink { .. } | Op::Edit { .. } | Op::Tuple(_) | Op::Spread { .. } => rule.op.at().scope_len(),

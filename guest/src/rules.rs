@@ -14,6 +14,7 @@ use crate::op::Direction;
 use crate::pack::{Duplicates, Policy, Problem};
 use crate::plan::{self, Plan, ROOT};
 use crate::run::{self, Desk, Run};
+use crate::shape;
 use crate::tape::{DOCUMENT, Tape};
 use crate::trial::{self, Failure};
 
@@ -267,7 +268,9 @@ impl Rules {
     /// Every problem of the pack, each with its place.
     pub fn load(pack: &[u8]) -> Result<Rules, Vec<Problem>> {
         let checked = check::check(pack)?;
-        let plan = plan::compile(&checked).map_err(|message| vec![Problem { pointer: "/step".to_owned(), message }])?;
+        let crowded = shape::crowded(&checked);
+        let plan = plan::compile(&checked, &crowded)
+            .map_err(|message| vec![Problem { pointer: "/step".to_owned(), message }])?;
         let versions = checked.versions.iter().map(|version| VersionInfo {
             id: version.id.clone(),
             reads: version.reads.clone(),
@@ -283,7 +286,7 @@ impl Rules {
         Ok(Rules {
             manifest,
             plan,
-            matrix: judge::matrix(&checked),
+            matrix: judge::matrix(&checked, &crowded),
             examples: checked.examples,
             tape,
             desk: Desk::default(),

@@ -133,9 +133,16 @@ impl<'r> Run<'r> {
         if size > limit && self.fresh.len() > before {
             match self.plan.policy.carry_overflow {
                 Overflow::Drop => {
-                    let dropped = (self.fresh.len() - before) as u32;
+                    if let Some(op) = self.undeclared(step, before) {
+                        let (expected, found) = ("a record that the op can bring back", "one that a full carry drops");
+                        let fault = Fault::new(FaultKind::UndeclaredLoss, expected.to_owned(), found.to_owned());
+                        return Err(Box::new(Fault { op: op.label.clone(), ..fault }));
+                    }
+                    let entries = (self.fresh.len() - before) as u32;
+                    let spellings = self.fresh.iter().skip(before).filter(|entry| self.spells(step, entry)).count();
+                    let dropped = entries - spellings as u32;
                     self.fresh.truncate(before);
-                    self.counts.carried -= dropped;
+                    self.counts.carried -= entries;
                     self.counts.lost += dropped;
                     self.dropped += dropped;
                     if self.dropped > self.plan.policy.max_lost {
@@ -156,6 +163,27 @@ impl<'r> Run<'r> {
             }
         }
         Ok(())
+    }
+
+    /// The first op of a step that has kept more than a spelling from entry `before` on, but is declared to lose nothing.
+    fn undeclared(&self, step: &'r Stretch, before: usize) -> Option<&'r Code> {
+        let lost = self.fresh.iter().skip(before).filter(|entry| !self.spells(step, entry));
+        lost.filter_map(|entry| step.code(entry.op)).find(|code| !code.loses(self.direction))
+    }
+
+    /// Whether an entry says no more than how something is spelled.
+    fn spells(&self, step: &Stretch, entry: &Entry) -> bool {
+        let (back, kept) = (self.direction.opposite(), &entry.kept);
+        match (step.code(entry.op).map(|code| &code.body), &kept.value, &kept.several) {
+            (Some(Body::Edit { edit, .. }), Some((Some(was), put)), _) => {
+                let mut out = Vec::new();
+                let put = put.as_deref().map(str::as_bytes);
+                let text = edit.write(back, put, &mut out).map(|text| text.text(put, &out));
+                matches!(text, Ok(Some(text)) if json::equal(text, was.as_bytes()))
+            }
+            (Some(Body::Tuple { tuple, .. }), _, Some(several)) => several.spells(back, tuple),
+            (Some(_) | None, _, _) => false,
+        }
     }
 
     fn codes(&mut self, codes: &'r [Arc<Code>], frame: u32) -> Outcome<()> {
@@ -306,12 +334,35 @@ impl<'r> Run<'r> {
         kept: &mut Kept,
     ) -> Outcome<bool> {
         let (found, there) = (self.tape.find(node, from), self.tape.find(node, to));
-        let (member, other) = match (found, there) {
-            (None, None) => return Ok(false),
+        let remembered = memory.and_then(|kept| kept.value.as_ref());
+        if let Some((None, stayed)) = remembered
+            && (taken == Taken::Overwritten || there.is_none())
+            && self.says(found, stayed.as_deref())
+        {
+            // The other direction has left this alone, so it stays; what stands at the other place is nobody's here.
+            self.counts.restored += 1;
+            let Some(there) = there else { return Ok(false) };
+            let text = self.string(there);
+            self.tape.detach(there);
+            self.prune(node, to, Emptied::Goes, memory);
+            self.note_hidden(code, node, to, &text);
+            kept.value = Some((Some(text), None));
+            return Ok(true);
+        }
+        let below = remembered.and_then(|(was, put)| was.as_deref().filter(|_| put.is_none()));
+        let member = match (found, there) {
+            (None, there) => {
+                // Nothing to put elsewhere. What is there is not this op's doing: on the way back it must stay.
+                let there = there.map(|there| self.string(there));
+                if below.is_some() || there.is_some() {
+                    kept.value = Some((None, there));
+                }
+                return self.put_back(code, (node, from), below, kept);
+            }
             (Some(member), Some(there)) if taken == Taken::Overwritten => {
                 kept.value = Some((Some(self.string(there)), None));
                 self.tape.detach(there);
-                (member, memory.and_then(|kept| kept.value.as_ref()))
+                member
             }
             (Some(_), Some(_)) => {
                 return Err(self.fault(
@@ -323,19 +374,8 @@ impl<'r> Run<'r> {
                     "one that exists already",
                 ));
             }
-            (None, Some(there)) => {
-                // Not this op's doing: on the way back it must stay.
-                kept.value = Some((None, Some(self.string(there))));
-                return Ok(false);
-            }
-            (Some(member), None) => (member, memory.and_then(|kept| kept.value.as_ref())),
+            (Some(member), None) => member,
         };
-        if let Some((None, Some(put))) = other
-            && json::equal(put.as_bytes(), &self.rendered(member))
-        {
-            self.counts.restored += 1;
-            return Ok(false);
-        }
         let (Some((last, parents)), Some(_)) = (to.split_last(), from.last()) else { return Ok(false) };
         let before = self.trace.is_some().then(|| self.pointer(node, from));
         match style {
@@ -347,14 +387,12 @@ impl<'r> Run<'r> {
                 self.tape.graft(self.plan, member, parent, *last);
             }
         }
-        if let (Some((Some(overwritten), None)), Some((last, parents))) = (other, from.split_last()) {
-            let parent = self.parents(code, node, from, parents, Emptied::Goes, kept)?;
-            self.tape.append_text(self.plan, parent, *last, overwritten.as_bytes());
-            self.counts.restored += 1;
-        }
+        self.put_back(code, (node, from), below, kept)?;
         if style == Style::Move {
             self.tape.detach(member);
-            self.prune(node, from, Emptied::Goes, memory);
+            // Parents that were remembered together with what stayed are those of the other place.
+            let own = memory.filter(|kept| !matches!(kept.value, Some((None, _))));
+            self.prune(node, from, Emptied::Goes, own);
         }
         if let Some(before) = before {
             let after = self.pointer(node, to);
@@ -362,6 +400,39 @@ impl<'r> Run<'r> {
             self.note(code, after, before, moved, (Effect::Moved, "changed"));
         }
         Ok(true)
+    }
+
+    /// Puts a member back that the other direction has overwritten or hidden. Returns whether there is one.
+    fn put_back(
+        &mut self,
+        code: &'r Code,
+        (node, path): (u32, &'r [Sym]),
+        text: Option<&str>,
+        kept: &mut Kept,
+    ) -> Outcome<bool> {
+        let (Some(text), Some((last, parents))) = (text, path.split_last()) else { return Ok(false) };
+        let parent = self.parents(code, node, path, parents, Emptied::Goes, kept)?;
+        self.tape.append_text(self.plan, parent, *last, text.as_bytes());
+        self.counts.restored += 1;
+        if self.trace.is_some() {
+            let place = self.pointer(node, path);
+            self.note(code, place, None, Some(text.to_owned()), (Effect::Restored, "restored"));
+        }
+        Ok(true)
+    }
+
+    /// Notes that a member is out of sight until the way back.
+    fn note_hidden(&mut self, code: &Code, node: u32, path: &[Sym], text: &str) {
+        if self.trace.is_some() {
+            let place = self.pointer(node, path);
+            self.note(code, place, Some(text.to_owned()), None, (Effect::Dropped, "carried"));
+        }
+    }
+
+    /// Whether a member, or none, says what a text, or none, does.
+    fn says(&self, member: Option<u32>, text: Option<&str>) -> bool {
+        let found = member.map(|member| self.rendered(member));
+        json::alike(found.as_deref(), text.map(str::as_bytes))
     }
 
     /// Writes the text of a place anew if its way back is sure beforehand. Returns whether it was.

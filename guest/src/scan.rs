@@ -249,7 +249,7 @@ mod tests {
     fn plan() -> Plan {
         let pack = br#"{"name":"p","revision":1,"version":[{"id":"1","marker":{"path":"/v","absent":true}},{"id":"2","marker":{"path":"/v","value":2}}],
             "step":[{"from":"1","to":"2","ops":[{"rename":"/a/*/b","to":"c"},{"add":"/o/x/y","value":1}]}],"policy":{"max_depth":6}}"#;
-        compile(&crate::check::check(pack).ok().unwrap()).unwrap()
+        compile(&crate::check::check(pack).ok().unwrap(), &[]).unwrap()
     }
 
     /// JSON, nearly JSON, and what is neither, long enough for several blocks.

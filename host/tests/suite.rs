@@ -4,6 +4,7 @@
 //! given) `from` one version `to` another and expects the bytes `becomes`, or a `fault` by its kind (and `place`).
 //! Then it takes the result home again, as `edit` if a server has changed it, and expects the
 //! bytes `back`, or without those the JSON of `record`, or `back_fault`. `carried`, `restored` and `lost` count what each way did.
+//! If nothing was lost, the record that the servers of the other version left is there again when it comes back to them.
 //! A file with `problems` instead expects exactly those lines of the pack.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -12,9 +13,10 @@ mod subject;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 use subject::{Native, component};
 use unskew::laws::{Refused, Subject};
-use unskew::{Counts, LoadError, Pack, Runtime, Translation, Version};
+use unskew::{CarryPlace, Counts, LoadError, Pack, Runtime, Translation, Version};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +115,7 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
     };
     let (from, to) = (index(&case.from)?, index(&case.to)?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let value = |text: &str| serde_json::from_str::<Value>(text).map_err(|e| e.to_string());
     if let Some(fidelity) = &case.fidelity {
         same("fidelity", fidelity, &subject.judge(from, to).fidelity.to_string())?;
     }
@@ -151,15 +154,19 @@ fn check(subject: &dyn Subject, case: &Case) -> Result<(), String> {
     let home = home.map_err(|refused| format!("way back: {refused}"))?;
     match &case.back {
         Some(bytes) => same("back", bytes, &text(&home.record))?,
-        None => {
-            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|e| e.to_string());
-            same("back", &value(&case.record)?, &value(&text(&home.record))?)?;
-        }
+        None => same("back", &value(&case.record)?, &value(&text(&home.record))?)?,
     }
     if let Some(counts) = &case.home {
         same("carried, restored, lost on the way back", counts, &numbers(home.counts))?;
     }
-    if there.counts.lost + home.counts.lost == 0 { settles(subject, &home, from, to) } else { Ok(()) }
+    if there.counts.lost + home.counts.lost > 0 {
+        return Ok(());
+    }
+    if let Some(edit) = case.edit.as_ref().filter(|_| subject.carry() == CarryPlace::Beside) {
+        let again = subject.translate(&home.record, &home.carry, from, to).map_err(|refused| refused.to_string())?;
+        same("there again", &whole(value(edit)?), &whole(value(&text(&again.record))?))?;
+    }
+    settles(subject, &home, from, to)
 }
 
 /// A record that two fleets take turns with has the same bytes each time it is back, from the second time on.
@@ -181,6 +188,19 @@ fn settles(subject: &dyn Subject, home: &Translation, from: Version, to: Version
 
 fn numbers(counts: Counts) -> [u32; 3] {
     [counts.carried, counts.restored, counts.lost]
+}
+
+/// A value in which whole numbers are written without a point: `1.0` and `1` are the same to all servers.
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(whole).collect(),
+        Value::Object(members) => members.into_iter().map(|(key, value)| (key, whole(value))).collect(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => (float as i64).into(),
+            Some(_) | None => Value::Number(number),
+        },
+        Value::Null | Value::Bool(_) | Value::String(_) => value,
+    }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, found: &T) -> Result<(), String> {

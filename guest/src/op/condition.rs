@@ -37,6 +37,19 @@ impl Test {
             (Test::Type(kind), Some(value)) => Kind::of(value) == *kind,
         }
     }
+
+    /// Whether the other test holds of each value that this one holds of.
+    pub(crate) fn implies(&self, other: &Test) -> bool {
+        match (self, other) {
+            (Test::Equals(text), other) => other.holds(Some(text.as_bytes())),
+            (Test::In(texts), other) => texts.iter().all(|text| other.holds(Some(text.as_bytes()))),
+            (Test::Absent, other) => other.holds(None),
+            (Test::Exists, other) => matches!(other, Test::Exists),
+            (Test::Type(_), Test::Exists) => true,
+            (Test::Type(kind), Test::Type(other)) => kind == other,
+            (Test::Type(_), Test::Equals(_) | Test::In(_) | Test::Absent) => false,
+        }
+    }
 }
 
 impl Condition {

@@ -171,8 +171,8 @@ impl Edit {
         match (self, direction) {
             (Edit::Swapped(edit), _) => edit.recall(direction.opposite(), found, memory, out),
             (Edit::KeyBy(key_by), Direction::Down) => key_by.recall(found, was, out),
-            // What an older server had there is none of the newer server's business.
-            (Edit::Add { taken: Taken::Overwritten, .. }, Direction::Down) => Recalled::Merged(Put::kept(was)),
+            // What the one server has there is none of the other's business.
+            (Edit::Add { taken: Taken::Overwritten, .. }, _) => Recalled::Merged(Put::kept(was)),
             _ if json::alike(put.map(str::as_bytes), found) => {
                 // What the op left as it was stays as it is now, in whatever spelling.
                 let put = if was.is_some() && was == put { Put::Same } else { Put::kept(was) };
@@ -326,6 +326,23 @@ impl Edit {
             Edit::Map(map) => map.speaks_of_absence(),
             Edit::Scale(_) | Edit::Time { .. } | Edit::Convert(_) | Edit::Wrap(_) | Edit::KeyBy(_) => false,
             Edit::Swapped(edit) => edit.speaks_of_absence(),
+        }
+    }
+
+    /// Whether the servers that a direction starts from know the member.
+    pub(crate) fn begins(&self, direction: Direction) -> bool {
+        match self {
+            Edit::Add { .. } => direction == Direction::Down,
+            Edit::Remove { .. } => direction == Direction::Up,
+            Edit::Swapped(edit) => edit.begins(direction.opposite()),
+            Edit::Default { .. }
+            | Edit::Map(_)
+            | Edit::Scale(_)
+            | Edit::Time { .. }
+            | Edit::Convert(_)
+            | Edit::Wrap(_)
+            | Edit::KeyBy(_)
+            | Edit::Stamp { .. } => true,
         }
     }
 

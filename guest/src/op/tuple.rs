@@ -168,6 +168,11 @@ impl Tuple {
         }
     }
 
+    /// The places that the servers know from which a direction starts.
+    pub(crate) fn begins(&self, direction: Direction) -> Vec<Path> {
+        self.sides(direction).0.iter().filter_map(|place| self.places.get(*place).cloned()).collect()
+    }
+
     fn sides(&self, direction: Direction) -> (&[usize], &[usize]) {
         match direction {
             Direction::Up => (&self.lower, &self.upper),

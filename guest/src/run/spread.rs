@@ -46,12 +46,26 @@ impl<'r> Run<'r> {
         memory: Option<&Kept>,
         kept: &mut Kept,
     ) -> Outcome<bool> {
+        let own = first(&elements);
+        if stayed(memory, value.as_deref()) && (spread.taken == Taken::Overwritten || own.is_none()) {
+            // The other direction has left the member alone, so it stays; what elements have is nobody's here.
+            self.counts.restored += 1;
+            for element in elements.iter().filter(|element| element.text.is_some()) {
+                let hidden = Kept { value: Some((element.text.clone(), None)), ..Kept::default() };
+                let remembered = self.memory_of(code, element);
+                self.take_out(code, element.node, &spread.member, (remembered.as_ref(), &hidden));
+                self.keep_of(code, element, hidden)?;
+            }
+            return Ok(own.is_some());
+        }
         let Some(value) = value else {
             // What elements have of their own is not this op's doing: on the way back it must stay.
-            kept.done = elements.iter().any(|element| element.text.is_some()).then_some(false);
-            return Ok(false);
+            if own.is_some() || overwritten(memory).is_some() {
+                kept.value = Some((None, own.map(str::to_owned)));
+            }
+            return self.put_back(code, (node, &spread.from), overwritten(memory), kept);
         };
-        let mut first = None;
+        let mut front = None;
         for element in &elements {
             let there = element.text.as_deref();
             let (remembered, mut own) = (self.memory_of(code, element), Kept::default());
@@ -70,20 +84,16 @@ impl<'r> Run<'r> {
             }
             match put {
                 Some(text) => self.put(code, element.node, &spread.member, text, &mut own)?,
-                None => self.take_out(code, element.node, &spread.member, (None, &own)),
+                None => self.take_out(code, element.node, &spread.member, (remembered.as_ref(), &own)),
             }
-            first = first.or(put.map(str::to_owned));
+            front = front.or(put.map(str::to_owned));
             self.keep_of(code, element, own)?;
         }
-        if first.as_ref() != Some(&value) {
-            kept.value = Some((Some(value), first));
+        if front.as_ref() != Some(&value) {
+            kept.value = Some((Some(value), front));
         }
         self.take_out(code, node, &spread.from, (memory, kept));
-        // What the other direction has overwritten.
-        if let Some((Some(overwritten), Some(_))) = memory.and_then(|kept| kept.value.as_ref()) {
-            self.put(code, node, &spread.from, overwritten, kept)?;
-            self.counts.restored += 1;
-        }
+        self.put_back(code, (node, &spread.from), overwritten(memory), kept)?;
         Ok(true)
     }
 
@@ -96,17 +106,34 @@ impl<'r> Run<'r> {
         memory: Option<&Kept>,
         kept: &mut Kept,
     ) -> Outcome<bool> {
-        let first = elements.iter().find_map(|element| element.text.clone());
+        let first = first(&elements);
+        if stayed(memory, first) && (spread.taken == Taken::Overwritten || there.is_none()) {
+            // The other direction has left the elements alone, so they stay; what the parent has is nobody's here.
+            self.counts.restored += 1;
+            let Some(there) = there else { return Ok(false) };
+            kept.value = Some((Some(there), None));
+            self.take_out(code, node, &spread.from, (memory, kept));
+            return Ok(true);
+        }
         let value = match memory.and_then(|kept| kept.value.as_ref()) {
-            Some((was, put)) if json::alike(put.as_deref().map(str::as_bytes), first.as_deref().map(str::as_bytes)) => {
+            Some((Some(was), put)) if json::alike(put.as_deref().map(str::as_bytes), first.map(str::as_bytes)) => {
                 self.counts.restored += 1;
-                was.clone()
+                Some(was.clone())
             }
-            _ => first.clone(),
+            _ => first.map(str::to_owned),
         };
         let Some(value) = value else {
-            kept.done = there.is_some().then_some(false);
-            return Ok(false);
+            let mut changed = false;
+            for element in &elements {
+                let (remembered, mut own) = (self.memory_of(code, element), Kept::default());
+                let below = self.fitting(element, spread, overwritten(remembered.as_ref()));
+                changed |= self.put_back(code, (element.node, &spread.member), below, &mut own)?;
+                self.keep_of(code, element, own)?;
+            }
+            if changed || there.is_some() {
+                kept.value = Some((None, there));
+            }
+            return Ok(changed);
         };
         if let Some(there) = there {
             if spread.taken == Taken::Refused {
@@ -123,17 +150,32 @@ impl<'r> Run<'r> {
                 }
                 own.value = Some((element.text.clone(), Some(value.clone())));
             }
-            match remembered.as_ref().and_then(|kept| kept.value.as_ref()) {
-                Some((Some(overwritten), put)) if put.is_some() == element.text.is_some() => {
-                    self.put(code, element.node, &spread.member, overwritten, &mut own)?;
+            match self.fitting(element, spread, overwritten(remembered.as_ref())) {
+                Some(text) => {
+                    self.put(code, element.node, &spread.member, text, &mut own)?;
                     self.counts.restored += 1;
                 }
-                _ => self.take_out(code, element.node, &spread.member, (remembered.as_ref(), &own)),
+                None => self.take_out(code, element.node, &spread.member, (remembered.as_ref(), &own)),
             }
             self.keep_of(code, element, own)?;
         }
         self.put(code, node, &spread.from, &value, kept)?;
         Ok(true)
+    }
+
+    /// A text for an element's member, if the element has a place for it: a server may have made another value of it.
+    fn fitting<'t>(&mut self, element: &Element, spread: &'r Spread, text: Option<&'t str>) -> Option<&'t str> {
+        let text = text?;
+        let mut at = element.node;
+        for symbol in spread.member.iter().take(spread.member.len() - 1) {
+            match self.tape.child(at, *symbol) {
+                Some(child) => at = child,
+                None => break,
+            }
+        }
+        let fits = self.tape.node(at).shape == Shape::Object;
+        self.counts.lost += u32::from(!fits);
+        fits.then_some(text)
     }
 
     /// All elements, the first of them first.
@@ -215,4 +257,22 @@ impl<'r> Run<'r> {
     fn taken(&self, code: &Code, node: u32, path: &[Sym]) -> Box<Fault> {
         self.fault(code, node, path, FaultKind::Conflict, "no member here yet", "one that exists already")
     }
+}
+
+/// The member of the first element that has one.
+fn first(elements: &[Element]) -> Option<&str> {
+    elements.iter().find_map(|element| element.text.as_deref())
+}
+
+/// Whether the other direction has left alone what is still there, or is still not.
+fn stayed(memory: Option<&Kept>, found: Option<&str>) -> bool {
+    match memory.and_then(|kept| kept.value.as_ref()) {
+        Some((None, put)) => json::alike(put.as_deref().map(str::as_bytes), found.map(str::as_bytes)),
+        Some((Some(_), _)) | None => false,
+    }
+}
+
+/// What the other direction has overwritten or hidden.
+fn overwritten(memory: Option<&Kept>) -> Option<&str> {
+    memory?.value.as_ref()?.0.as_deref()
 }

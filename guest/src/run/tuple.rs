@@ -3,7 +3,7 @@
 use super::{Outcome, Run};
 use crate::carry::{Kept, Several};
 use crate::json;
-use crate::op::{Emptied, Recall, State, Tuple};
+use crate::op::{Direction, Emptied, Recall, State, Tuple};
 use crate::pack::CarryPlace;
 use crate::plan::{Code, Sym};
 use crate::rules::Effect;
@@ -116,6 +116,14 @@ impl<'r> Run<'r> {
                 self.note(code, place, text(was), text(now), (effect, said));
             }
         }
+    }
+}
+
+impl Several {
+    /// Whether the op makes what was there of what was put there, but for its spelling.
+    pub(super) fn spells(&self, direction: Direction, tuple: &Tuple) -> bool {
+        !self.was.is_empty()
+            && tuple.apply(direction, &state(&self.put)).is_ok_and(|back| every(&back, &state(&self.was), json::equal))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The laws of translation for one record, natively: what the properties here and the fuzz targets hold.
 
-use unskew_guest::{CarryPlace, Fault, FaultKind, Rules, Translation};
+use unskew_guest::{CarryPlace, Fault, FaultKind, Overflow, Rules, Translation};
 
 /// Identity, purity, detection, return, fixpoint and fusion for a record of any version, to every other version.
 ///
@@ -25,8 +25,10 @@ pub fn laws(rules: &mut Rules, record: &[u8]) -> Result<(), String> {
             fusion(rules, record, &there, [from, middle, to])?;
         }
         let Some(home) = onward(rules, &there, to, from)? else { continue };
-        // Without a carry there is nothing to keep spellings in.
-        let kept = rules.manifest().policy.carry != CarryPlace::None && !found.carries;
+        // Without a carry, or with one that drops what doesn't fit, spellings are not kept.
+        let policy = &rules.manifest().policy;
+        let all = policy.carry != CarryPlace::None && policy.carry_overflow == Overflow::Refuse;
+        let kept = all && !found.carries;
         if kept && there.counts.lost == 0 && home.counts.lost == 0 {
             let law = format!("return, {way}, by {} with {}", text(&there.record), text(&there.carry));
             equal(&law, &canonical(record), &canonical(&home.record))?;

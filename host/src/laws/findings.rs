@@ -49,6 +49,8 @@ pub struct CounterExample {
     pub record: String,
     /// What a server of the other version made of it in between, where the law is about that.
     pub edited: Option<String>,
+    /// What a server of the record's own version made of it when it had come back, where it takes two edits.
+    pub edited_back: Option<String>,
     /// What should be.
     pub expected: String,
     /// What is.

@@ -30,7 +30,8 @@ const VALUES: usize = 24;
 enum Kind {
     Null,
     Bool,
-    Number,
+    Whole,
+    Fraction,
     String,
     Array,
     Object,
@@ -45,7 +46,8 @@ impl Kind {
                 Some(b'n') => Kind::Null,
                 Some(b't' | b'f') => Kind::Bool,
                 Some(b'"') => Kind::String,
-                Some(_) | None => Kind::Number,
+                Some(_) | None if text.contains(['.', 'e', 'E']) => Kind::Fraction,
+                Some(_) | None => Kind::Whole,
             },
         }
     }

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::grow::Grower;
 use super::subject::{Refused, Subject};
 use super::tree::{Difference, Tree, plain, spelled_members};
-use super::words::Words;
+use super::words::{Full, Words};
 use super::{Grown, Law};
 use crate::contract::{CarryPlace, Change, Fidelity, Translation, Version};
 
@@ -58,6 +58,8 @@ pub(crate) struct Break {
     pub(crate) place: Option<String>,
     /// What a server made of the record in between.
     pub(crate) edited: Option<String>,
+    /// What a server at home made of that.
+    pub(crate) edited_back: Option<String>,
     /// The op, if it is known already.
     pub(crate) op: Option<String>,
 }
@@ -73,7 +75,15 @@ const NOT_AT_REST: [&str; 3] = ["wrong-version", "unknown-version", "ambiguous"]
 
 impl Break {
     fn new(law: Law, expected: impl Into<String>, found: impl Into<String>) -> Break {
-        Break { law, expected: expected.into(), found: found.into(), place: None, edited: None, op: None }
+        Break {
+            law,
+            expected: expected.into(),
+            found: found.into(),
+            place: None,
+            edited: None,
+            edited_back: None,
+            op: None,
+        }
     }
 
     fn differs(law: Law, difference: Difference) -> Break {
@@ -225,13 +235,18 @@ impl Court<'_> {
         Ok(Some(back))
     }
 
-    /// Where the two are not the same record. Without a carry the spelling of values is not kept.
+    /// Where the two are not the same record. Where not all is kept, the spelling of values is not.
     fn difference(&self, one: &[u8], other: &[u8]) -> Option<Difference> {
-        match ([one, other].map(|record| self.own(record)), self.carry) {
-            ([Some(one), Some(other)], CarryPlace::Beside | CarryPlace::Inline) => one.difference(&other),
-            ([Some(one), Some(other)], CarryPlace::None) => one.difference_in_value(&other),
+        match ([one, other].map(|record| self.own(record)), self.keeps_all()) {
+            ([Some(one), Some(other)], true) => one.difference(&other),
+            ([Some(one), Some(other)], false) => one.difference_in_value(&other),
             ([_, _], _) => Some(Difference { place: String::new(), one: Some(text(one)), other: Some(text(other)) }),
         }
+    }
+
+    /// Whether there is a carry, and one that never drops anything.
+    fn keeps_all(&self) -> bool {
+        self.carry != CarryPlace::None && self.words.full == Full::Refuses
     }
 
     /// A record without its inline carry.
@@ -311,9 +326,27 @@ impl Court<'_> {
             let mut rng = Rng::with_seed(way.salt.wrapping_add(number));
             let mut edited = own.clone();
             self.grower.edit(&mut rng, &mut edited, way.to);
-            tried.extend(self.edited(there, way, &edited)?);
+            let held = self.edited(there, way, &edited)?;
+            if let Some(edited) = &held {
+                self.edited_again(there, way, edited, &mut rng)?;
+            }
+            tried.extend(held);
         }
         Ok(tried)
+    }
+
+    /// What a server at home changes then survives, too, with all that the carry holds of the first edit.
+    fn edited_again(&self, there: &Translation, way: Way, edited: &str, rng: &mut Rng) -> Result<(), Box<Break>> {
+        let Ok(home) = self.subject.translate(edited.as_bytes(), &there.carry, way.to, way.from) else { return Ok(()) };
+        let Some(mut own) = self.own(&home.record) else { return Ok(()) };
+        self.grower.edit(rng, &mut own, way.from);
+        match self.edited(&home, Way { from: way.to, to: way.from, ..way }, &own) {
+            Ok(_) => Ok(()),
+            Err(broken) => {
+                let (edited, edited_back) = (Some(edited.to_owned()), broken.edited.clone());
+                Err(Box::new(Break { edited, edited_back, ..*broken }))
+            }
+        }
     }
 
     /// What a server of the other version changes survives the way home and back, and nothing else changes with it.
@@ -345,7 +378,7 @@ impl Court<'_> {
                 return Err(in_between(Break::refused(Law::Edit, "the record as it was edited", &refused)));
             }
         };
-        let lost = home.counts.lost + back.counts.lost > 0 && self.carry == CarryPlace::None;
+        let lost = home.counts.lost + back.counts.lost > 0 && !self.keeps_all();
         // By value: what a server writes that happens to be what was put there is no edit, however it is spelled.
         let found = self.own(&back.record);
         if !lost && let Some(difference) = found.and_then(|found| own.difference_in_value(&found)) {

@@ -171,7 +171,7 @@ impl<'r> Run<'r> {
         let (record, mut broken) = last;
         if let (Some(edited), Ok(there)) =
             (&broken.edited, self.court.subject.translate(record.as_bytes(), b"", way.from, way.to))
-            && let Some(edited) = self.court.own(edited.as_bytes())
+            && let (Some(edited), None) = (self.court.own(edited.as_bytes()), &broken.edited_back)
         {
             shrink(edited, Simpler::Anything, &mut |edited| match self.court.edited(&there, way, edited) {
                 Err(other) if other.law == law => {
@@ -182,9 +182,22 @@ impl<'r> Run<'r> {
             });
         }
         let op = broken.op.clone().or_else(|| self.culprit(record.as_bytes(), way, &broken));
-        let Break { expected, found, place, edited, .. } = broken;
+        let Break { expected, found, place, edited, edited_back, .. } = broken;
         let (from, to, origin) = (String::new(), String::new(), String::new());
-        CounterExample { law, from, to, record, edited, expected, found, place, op, grown: way.grown, origin }
+        CounterExample {
+            law,
+            from,
+            to,
+            record,
+            edited,
+            edited_back,
+            expected,
+            found,
+            place,
+            op,
+            grown: way.grown,
+            origin,
+        }
     }
 
     /// The op that changed something where the law fails, on the way home or else on the way there.

@@ -123,10 +123,12 @@ fn candidates(op: &OpWords, record: &Tree) -> Vec<Tree> {
         }
     }
     let samples: Vec<Tree> = SAMPLES.iter().filter_map(|text| Tree::read(text.as_bytes())).collect();
+    // A fraction is a factor more often than a value.
+    let (fractions, plain): (Vec<&Tree>, Vec<&Tree>) = own.literals.iter().partition(|literal| is_fraction(literal));
     let mut found = Vec::new();
     for base in &bases {
         for place in own.places.iter().take(6) {
-            for value in own.literals.iter().take(16).chain(&samples) {
+            for value in plain.iter().copied().take(16).chain(&samples).chain(fractions.iter().copied()) {
                 let mut candidate = base.clone();
                 if put_below(&mut candidate, place, value) {
                     found.push(candidate);
@@ -135,6 +137,10 @@ fn candidates(op: &OpWords, record: &Tree) -> Vec<Tree> {
         }
     }
     found
+}
+
+fn is_fraction(literal: &Tree) -> bool {
+    matches!(literal, Tree::Scalar(text) if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) && text.contains('.'))
 }
 
 /// Puts a value; where it would replace something, that something is left alone.

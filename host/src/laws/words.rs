@@ -18,8 +18,20 @@ pub(crate) struct Words {
     pub(crate) examples: Vec<String>,
     /// Where an inline carry lies.
     pub(crate) carry_member: Option<String>,
+    /// Whether a full carry drops what doesn't fit.
+    pub(crate) full: Full,
     /// The pack itself.
     pub(crate) text: String,
+}
+
+/// What a full carry does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// It refuses the record.
+    #[default]
+    Refuses,
+    /// It drops what doesn't fit.
+    Drops,
 }
 
 /// How a version is recognised.
@@ -78,7 +90,11 @@ impl Words {
         let policy = |key| pack.member("policy").and_then(|policy| policy.member(key)).and_then(Tree::text);
         let carry_member = (policy("carry").as_deref() == Some("inline"))
             .then(|| policy("carry_member").unwrap_or_else(|| "_unskew".to_owned()));
-        Words { versions, ops, examples: examples.flatten().collect(), carry_member, text }
+        let full = match policy("carry_overflow").as_deref() {
+            Some("drop") => Full::Drops,
+            Some(_) | None => Full::Refuses,
+        };
+        Words { versions, ops, examples: examples.flatten().collect(), carry_member, full, text }
     }
 
     /// The ops of each step as they are written, in JSON form, by its versions.

@@ -63,6 +63,7 @@ fn laws(report: &Report<'_>) -> Value {
             "to": broken.to,
             "record": broken.record,
             "edited": broken.edited,
+            "edited_back": broken.edited_back,
             "expected": broken.expected,
             "found": broken.found,
             "place": broken.place,

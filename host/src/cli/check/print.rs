@@ -111,7 +111,8 @@ fn laws(report: &Report<'_>, text: &mut String) {
 }
 
 fn counter_example(broken: &CounterExample, seed: u64) -> String {
-    let CounterExample { law, from, to, record, edited, expected, found, place, op, grown, origin } = broken;
+    let CounterExample { law, from, to, record, edited, edited_back, expected, found, place, op, grown, origin } =
+        broken;
     let [from, to] = [from, to].map(|id| output::on_one_line(id));
     let origin = match grown {
         Grown::Recorded => format!("record {origin}"),
@@ -125,6 +126,9 @@ fn counter_example(broken: &CounterExample, seed: u64) -> String {
     line("record", record);
     if let Some(edited) = edited {
         line("edited", edited);
+    }
+    if let Some(edited) = edited_back {
+        line("then", edited);
     }
     line("expected", &format!("{expected}{at}"));
     line("found", found);
