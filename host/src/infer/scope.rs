@@ -315,7 +315,7 @@ impl Match<'_, '_> {
             }
             Relation::Scale { said, .. } => format!("numbers related by {said}"),
             Relation::Convert(_) => "the same said by another kind".to_owned(),
-            Relation::Wrap { .. } => "the value is the first element".to_owned(),
+            Relation::Wrap { .. } => "the value stands in an element of the list".to_owned(),
             Relation::Default(_) => "the same value or the default".to_owned(),
             Relation::Map { .. } => "one newer value for each older one".to_owned(),
         };
