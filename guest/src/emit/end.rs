@@ -1,6 +1,7 @@
 //! What comes to the end of an object, and what becomes of one whose members have left.
 
-use super::{Made, Object, Walk};
+use super::edit::Made;
+use super::{Object, Walk};
 use crate::fuse::{Deed, Event, Gone, What};
 use crate::grammar::Done;
 use crate::json;
