@@ -18,5 +18,6 @@ fn the_component_imports_nothing_and_exports_the_contract_alone() {
 
 #[test]
 fn the_component_is_small() {
-    assert!(GUEST.len() < 1 << 20, "{} bytes", GUEST.len());
+    // Every process compiles it once.
+    assert!(GUEST.len() < 3 << 19, "{} bytes", GUEST.len());
 }

@@ -216,9 +216,11 @@ fn wrapped<'c, 's>(
         false => element::arguments(&full)?,
     };
     // A list without such an element, beside a record that has no value.
+    // (The column of an object knows nothing of the other values at its place.)
     let alone = scope.pairs.iter().any(|(one, other)| {
-        let (value, list) = sides_of(name, lower.cells[*one], upper.cells[*other]);
-        value.is_none() && list.is_some()
+        let (_, list) = sides_of(name, lower.cells[*one], upper.cells[*other]);
+        let (record, keys) = sides_of(name, (scope.lowers[*one], &lower.keys), (scope.uppers[*other], &upper.keys)).0;
+        list.is_some() && keys.iter().try_fold(record, |node, key| node.member(key)).is_none()
     });
     let none = if alone { ", none = { absent = true }" } else { "" };
     let body = Body::new(name, format!("on_edit = \"head\"{arguments}{none}"));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use unskew::{Guest, Pack, Runtime};
 
@@ -25,7 +25,9 @@ fn rooms(revision: u64) -> Pack {
 /// The guest, built and wrapped as docs/guests.md says.
 fn in_c() -> Guest {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let core = std::env::temp_dir().join(format!("unskew-guest-c-{}.wasm", std::process::id()));
+    static BUILDS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("unskew-guest-c-{}-{}.wasm", std::process::id(), BUILDS.fetch_add(1, Ordering::Relaxed));
+    let core = std::env::temp_dir().join(name);
     let built = Command::new("clang")
         .args(["--target=wasm32", "-O2", "-nostdlib", "-fno-builtin", "-mbulk-memory", "-Wall", "-Wextra", "-Werror"])
         .args(["-Wl,--no-entry", "-Wl,--strip-all", "-o"])
