@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::StartError;
 use super::codec::HeadPlace;
 use super::counters::Counters;
 use super::decisions::Decisions;
@@ -205,7 +206,8 @@ impl State {
     }
 
     /// Replaces the servers. Those that stay, by name and address, keep their health, and drained ones stay drained.
-    pub(crate) fn set_servers(&self, entries: &[ServerEntry]) -> Result<(), FleetError> {
+    pub(crate) fn set_servers(&self, entries: &[ServerEntry]) -> Result<(), StartError> {
+        Config { servers: entries.to_vec(), ..self.config.clone() }.check()?;
         let mut held = self.held_servers();
         let next = Servers { entries: entries.to_vec(), drained: held.drained.clone() };
         self.publish_servers(&next)?;
@@ -317,6 +319,12 @@ impl State {
 }
 
 impl Members {
+    /// The servers by name, and whether each is healthy.
+    pub(crate) fn health(&self) -> Vec<(String, bool)> {
+        let named = |(index, server): (usize, &Server)| (server.name.clone(), self.fleet.is_healthy(index));
+        self.fleet.servers().iter().enumerate().map(named).collect()
+    }
+
     fn new(fleet: Fleet) -> Members {
         let in_flight = fleet.servers().iter().map(|_| AtomicU32::new(0)).collect();
         // `Config::check` has parsed them all; one that doesn't parse is one that nobody reaches.
