@@ -221,8 +221,8 @@ impl Carry {
         if size == 0 {
             return Vec::new();
         }
-        let mut out = Vec::with_capacity(size + at.len() + 64);
-        Carry::head(&mut out, at);
+        let mut out = Carry::head(at);
+        out.reserve(size + 2);
         for entry in self.unused().chain(fresh) {
             out.extend_from_slice(&entry.text);
             out.push(b',');
@@ -234,18 +234,17 @@ impl Carry {
 
     /// The bytes of a carry without entries.
     pub(crate) fn overhead(at: &str) -> usize {
-        let mut out = Vec::new();
-        Carry::head(&mut out, at);
-        out.len() + 2
+        Carry::head(at).len() + 2
     }
 
-    /// Starts a carry that rests at a version.
-    pub(crate) fn head(out: &mut Vec<u8>, at: &str) {
-        append(out, b"{\"unskew\":");
-        append(out, FORMAT_TEXT);
-        append(out, b",\"at\":");
-        json::quote_into(out, at.as_bytes());
-        append(out, b",\"kept\":[");
+    /// How a carry starts that rests at a version.
+    pub(crate) fn head(at: &str) -> Vec<u8> {
+        let mut out = b"{\"unskew\":".to_vec();
+        out.extend_from_slice(FORMAT_TEXT);
+        out.extend_from_slice(b",\"at\":");
+        json::quote_into(&mut out, at.as_bytes());
+        out.extend_from_slice(b",\"kept\":[");
+        out
     }
 
     fn unused(&self) -> impl Iterator<Item = &Entry> {

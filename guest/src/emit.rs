@@ -102,7 +102,7 @@ pub(crate) fn emit(
     direction: Direction,
     tape: &Tape,
     desk: &mut Emission,
-    to: &str,
+    to: u16,
 ) -> Option<Translation> {
     desk.out.start(tape.record.end as usize - tape.record.start as usize);
     Walk::new(plan, fused, direction, tape, desk).record(to, tape.record.end as usize)
@@ -141,7 +141,7 @@ impl<'r> Walk<'r> {
         self.grammar.is_whole(done)
     }
 
-    fn record(&mut self, to: &str, end: usize) -> Option<Translation> {
+    fn record(&mut self, to: u16, end: usize) -> Option<Translation> {
         let whole = self.whole() && self.fused.checks.iter().all(|check| self.passes(check));
         if !whole
             || self.grammar.deepest.max(self.plan.floor as usize) + self.plan.growth as usize
@@ -229,8 +229,11 @@ impl<'r> Walk<'r> {
             return self.closed(&mut object, i, given, depth);
         }
         loop {
-            let Some(key) = self.grammar.key(i) else { return Done::FAIL };
-            let value = i + 3;
+            let Some(&[open, close, colon, first, second, third]) = self.grammar.next(i) else { return Done::FAIL };
+            if self.grammar.byte(open) != b'"' || self.grammar.byte(colon) != b':' {
+                return Done::FAIL;
+            }
+            let (key, value) = ((open as usize, close as usize), i + 3);
             let place = match below.glance(self.grammar.text, key.0 + 1, key.1) {
                 Glance::Nobody => NOWHERE,
                 Glance::Named(place) => place,
@@ -238,17 +241,17 @@ impl<'r> Walk<'r> {
             };
             let task = if place == NOWHERE { Task::Nothing } else { self.meet(place, value, object.open) };
             let done = match task {
+                Task::Any => self.named(&mut object, place, key, value, depth),
                 Task::Nothing | Task::Rename => {
                     self.stay(&mut object, key.0);
                     if task == Task::Rename {
                         self.rename(place, key);
                     }
-                    match self.grammar.at(value) {
-                        b'"' => Done::new(value + 2, self.grammar.token(value + 1) + 1),
+                    match self.grammar.byte(first) {
+                        b'"' => Done::new(value + 2, second as usize + 1),
                         _ => self.grammar.skip(value, depth),
                     }
                 }
-                Task::Any => self.named(&mut object, place, key, value, depth),
             };
             if done == Done::FAIL {
                 return done;
@@ -256,7 +259,8 @@ impl<'r> Walk<'r> {
             object.members += 1;
             object.end = done.end();
             i = done.next();
-            match self.grammar.at(i) {
+            let after = if i == value + 2 { third } else { self.grammar.token(i) as u32 };
+            match self.grammar.byte(after) {
                 b',' => i += 1,
                 b'}' => return self.closed(&mut object, i, given, depth),
                 _ => return Done::FAIL,

@@ -66,12 +66,24 @@ impl<'s> Grammar<'s> {
         self.text.get(self.token(i)).copied().unwrap_or(0)
     }
 
+    /// Where the next tokens stand.
+    #[inline(always)]
+    pub(crate) fn next<const N: usize>(&self, i: usize) -> Option<&[u32; N]> {
+        const { assert!(N <= AHEAD, "so many stand behind the text") }
+        self.tokens.get(i..)?.first_chunk()
+    }
+
+    /// The byte of a token.
+    #[inline(always)]
+    pub(crate) fn byte(&self, token: u32) -> u8 {
+        self.text.get(token as usize).copied().unwrap_or(0)
+    }
+
     /// The quotes of a key, if a key and a colon stand here.
     #[inline(always)]
     pub(crate) fn key(&self, i: usize) -> Option<(usize, usize)> {
-        let [open, close, colon] = *self.tokens.get(i..)?.first_chunk::<3>()?;
-        let byte = |at: u32| self.text.get(at as usize).copied();
-        (byte(open) == Some(b'"') && byte(colon) == Some(b':')).then_some((open as usize, close as usize))
+        let [open, close, colon] = *self.next(i)?;
+        (self.byte(open) == b'"' && self.byte(colon) == b':').then_some((open as usize, close as usize))
     }
 
     /// Whether a backslash stands between two places of one string.

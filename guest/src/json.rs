@@ -150,6 +150,21 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Appends a text of UTF-8 as a JSON string, quotes included.
 pub(crate) fn quote_into(out: &mut Vec<u8>, text: &[u8]) {
+    // Most texts are plain, or such a string themselves.
+    let (open, plain, close): (&[u8], _, &[u8]) = match text {
+        [b'"', within @ .., b'"'] => (b"\"\\\"", within, b"\\\"\""),
+        _ => (b"\"", text, b"\""),
+    };
+    if special(plain).is_some() {
+        return escape_into(out, text);
+    }
+    out.extend_from_slice(open);
+    append(out, plain);
+    out.extend_from_slice(close);
+}
+
+#[inline(never)]
+fn escape_into(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     let mut rest = text;
     while let Some((plain, tail)) = special(rest).and_then(|at| rest.split_at_checked(at)) {

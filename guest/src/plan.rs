@@ -146,6 +146,8 @@ pub(crate) struct Recognised {
     pub(crate) marker: Option<(Vec<Sym>, Option<String>)>,
     pub(crate) has: Vec<Vec<Sym>>,
     pub(crate) lacks: Vec<Vec<Sym>>,
+    /// How its carries start.
+    head: Vec<u8>,
 }
 
 /// The code of one step.
@@ -213,6 +215,11 @@ impl Plan {
     /// The id of a version, for messages and carries.
     pub(crate) fn id(&self, version: u16) -> &str {
         self.versions.get(usize::from(version)).map_or("?", |version| version.id.as_str())
+    }
+
+    /// How the carries of a version start.
+    pub(crate) fn carry_head(&self, version: u16) -> &[u8] {
+        self.versions.get(usize::from(version)).map_or(&[], |version| version.head.as_slice())
     }
 
     /// The first step on the way from one version to another that doesn't go there.
@@ -431,6 +438,7 @@ pub(crate) fn compile(checked: &Checked, crowded: &[Crowded]) -> Result<Plan, St
         marker: version.marker.as_ref().map(|marker| (builder.symbols_of(&marker.path), marker.value.clone())),
         has: version.has.iter().map(|path| builder.symbols_of(path)).collect(),
         lacks: version.lacks.iter().map(|path| builder.symbols_of(path)).collect(),
+        head: Carry::head(&version.id),
     });
     let versions: Vec<Recognised> = versions.collect();
     let carry = (checked.policy.carry == CarryPlace::Inline).then(|| builder.symbol(&checked.policy.carry_member));

@@ -445,7 +445,7 @@ impl Rules {
         }
         let Some(fused) = fused(&mut self.fused, &self.plan, from, to) else { return Ok(None) };
         let direction = if from < to { Direction::Up } else { Direction::Down };
-        let done = emit(&self.plan, fused, direction, &self.tape, &mut self.emission, self.plan.id(to));
+        let done = emit(&self.plan, fused, direction, &self.tape, &mut self.emission, to);
         if done.is_some() && self.plan.policy.duplicate_keys == Duplicates::Everywhere {
             no_double_keys(record)?;
         }

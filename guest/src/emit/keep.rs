@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Walk;
-use crate::carry::{self, Bound, Carry};
+use crate::carry::{self, Bound};
 use crate::identity;
 use crate::json;
 use crate::plan::Place;
@@ -105,6 +105,7 @@ impl Ledger {
     pub(super) fn keep(&mut self, turn: Turn, op: u64, whole: bool, (was, put): (Option<&[u8]>, Option<&[u8]>)) {
         let start = self.texts.len() as u32;
         carry::push_value(&mut self.texts, was, put);
+        self.texts.extend_from_slice(b"},");
         let text = (start, self.texts.len() as u32);
         self.entries.push(Entry { turn, op, whole, element: self.innermost, text });
     }
@@ -113,7 +114,7 @@ impl Ledger {
 impl Walk<'_> {
     /// The carry of the target. None if it is longer than it may be.
     #[inline(never)]
-    pub(super) fn carry(&mut self, to: &str) -> Option<Vec<u8>> {
+    pub(super) fn carry(&mut self, to: u16) -> Option<Vec<u8>> {
         let mut ledger = std::mem::take(&mut self.desk.ledger);
         if !ledger.entries.is_sorted_by_key(|entry| entry.turn) {
             ledger.entries.sort_by_key(|entry| entry.turn);
@@ -121,14 +122,13 @@ impl Walk<'_> {
         let mut names = BTreeMap::new();
         let mut out = std::mem::take(&mut ledger.carry);
         out.clear();
-        Carry::head(&mut out, to);
+        append(&mut out, self.plan.carry_head(to));
         let head = out.len();
         for entry in &ledger.entries {
             let place = self.place(&ledger, entry, &mut names);
             carry::push_entry(&mut out, entry.op, &place);
             let (start, end) = entry.text;
             append(&mut out, ledger.texts.get(start as usize..end as usize).unwrap_or_default());
-            append(&mut out, b"},");
         }
         let fits = out.len() - head + self.plan.carry_overhead <= self.plan.policy.carry_max_bytes as usize;
         out.pop();

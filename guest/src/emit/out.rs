@@ -50,9 +50,9 @@ impl Out {
     /// Appends a piece of a text, behind which [`AHEAD`] more bytes stand.
     #[inline(always)]
     pub(super) fn copy(&mut self, text: &[u8], start: usize, end: usize) {
-        let short = end.wrapping_sub(start) <= 16;
-        let from = text.get(start..).and_then(<[u8]>::first_chunk::<16>);
-        let to = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<16>);
+        let short = end.wrapping_sub(start) <= AHEAD;
+        let from = text.get(start..).and_then(<[u8]>::first_chunk::<AHEAD>);
+        let to = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut::<AHEAD>);
         match (from, to) {
             (Some(from), Some(to)) if short => {
                 *to = *from;
