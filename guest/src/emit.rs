@@ -385,6 +385,7 @@ impl<'r> Walk<'r> {
         self.written = end + 1;
     }
 
+    #[inline(always)]
     fn leave(&mut self, object: &mut Object<'r>, gone: Gone, key: usize) {
         self.desk.leavers.push(gone.order);
         object.last = object.last.filter(|last| last.order > gone.order).or(Some(gone));

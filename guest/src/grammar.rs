@@ -99,10 +99,17 @@ impl<'s> Grammar<'s> {
     }
 
     /// Validates a value that nobody touches. `depth` is that of the container around it.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, i: usize, depth: usize) -> Done {
         match self.at(i) {
             b'"' => Done::new(i + 2, self.token(i + 1) + 1),
+            _ => self.skip_other(i, depth),
+        }
+    }
+
+    #[inline(never)]
+    fn skip_other(&mut self, i: usize, depth: usize) -> Done {
+        match self.at(i) {
             b'{' => self.skip_object(i, depth + 1),
             b'[' => self.skip_array(i, depth + 1),
             _ => self.scalar(i),

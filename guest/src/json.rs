@@ -158,9 +158,9 @@ pub(crate) fn quote_into(out: &mut Vec<u8>, text: &[u8]) {
     if special(plain).is_some() {
         return escape_into(out, text);
     }
-    out.extend_from_slice(open);
+    append(out, open);
     append(out, plain);
-    out.extend_from_slice(close);
+    append(out, close);
 }
 
 #[inline(never)]

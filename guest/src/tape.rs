@@ -178,9 +178,10 @@ impl Tape {
     pub(crate) fn load(&mut self, plan: &Plan, document: &[u8]) -> Result<(), Flaw> {
         self.text.truncate(plan.constants.len());
         let start = self.text.len();
+        self.text.reserve(document.len() + BLOCK);
         self.text.extend_from_slice(document);
         let end = self.text.len();
-        self.text.extend_from_slice(&[b' '; BLOCK]);
+        append(&mut self.text, &[b' '; BLOCK]);
         self.record = Text { start: start as u32, end: end as u32 };
         if !self.index.read(&self.text, start, end) {
             return Err(flaw(plan, document));

@@ -101,68 +101,80 @@ impl<'r> Walk<'r> {
     /// Writes what comes to an object, of which these have left, or to one that is made. Tells the first that came.
     fn events(&mut self, came: &mut Came, events: &'r [Event], depth: usize, left: Option<&Left>) -> Option<()> {
         for event in events {
-            let What::Put { unless, .. } = &event.what else {
-                self.event(came, event, depth, left)?;
-                continue;
-            };
-            if unless.is_some_and(|place| self.met(place).is_some()) {
-                continue;
-            }
-            if event.is_literal {
-                self.lead(came, event.order, left, event);
-                self.counts.defaulted += event.defaults;
-            } else {
-                self.event(came, event, depth, left)?;
+            match &event.what {
+                What::Put { unless: Some(place), .. } if self.met(*place).is_some() => {}
+                What::Put { .. } if event.is_literal => {
+                    self.lead(came, event.order, left, event);
+                    self.counts.defaulted += event.defaults;
+                }
+                What::Put { deeds, .. } => {
+                    let made = self.worked(deeds, Made::Absent)?;
+                    if !matches!(made, Made::Absent) {
+                        self.lead(came, event.order, left, event);
+                        self.write(made);
+                    }
+                }
+                What::Moved(place) => {
+                    if let Some(token) = self.awaited(*place) {
+                        self.lead(came, event.order, left, event);
+                        self.moved(*place, token, depth)?;
+                    }
+                }
+                What::Object { first: false, .. } => {}
+                What::Object { place, first: true } => {
+                    if self.met(*place).is_none() {
+                        self.made(came, event, *place, depth, left)?;
+                    }
+                }
             }
         }
         Some(())
     }
 
+    /// Writes the value of a member that comes from elsewhere.
     #[inline(never)]
-    fn event(&mut self, came: &mut Came, event: &'r Event, depth: usize, left: Option<&Left>) -> Option<()> {
-        match &event.what {
-            What::Put { deeds, .. } => {
-                let made = self.worked(deeds, Made::Absent)?;
-                if !matches!(made, Made::Absent) {
-                    self.lead(came, event.order, left, event);
-                    self.write(made);
-                }
-            }
-            What::Moved(place) => {
-                let Some(token) = self.awaited(*place) else { return Some(()) };
-                self.lead(came, event.order, left, event);
-                let written = std::mem::replace(&mut self.written, self.grammar.token(token));
-                let fate = self.fused.fates.get(usize::from(*place))?;
-                let done = self.value(*place, fate, token, false, depth);
-                if done == Done::FAIL || self.gone.take().is_some() {
-                    return None;
-                }
-                self.write_to(done.end());
-                self.written = written;
-            }
-            What::Object { place, first } => {
-                if !first || self.met(*place).is_some() {
-                    return Some(());
-                }
-                let inner = &self.fused.fates.get(usize::from(*place))?.events;
-                let (mark, before) = (self.desk.out.len(), *came);
-                let guess = inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order);
-                self.lead(came, guess, left, event);
-                let mut order = NOBODY;
-                self.events(&mut order, inner, depth + 1, None)?;
-                if order == NOBODY {
-                    self.desk.out.truncate(mark);
-                    *came = before;
-                    return Some(());
-                }
-                let as_guessed = order == guess || self.before(before, order, left) == self.before(before, guess, left);
-                if !as_guessed || inner.iter().any(|event| event.lets_parents_stay) {
-                    return None; // that the object was missing is remembered
-                }
-                *came = if before == NOBODY { order } else { before };
-                self.desk.out.push(b'}');
-            }
+    fn moved(&mut self, place: Place, token: usize, depth: usize) -> Option<()> {
+        let written = std::mem::replace(&mut self.written, self.grammar.token(token));
+        let fate = self.fused.fates.get(usize::from(place))?;
+        let done = self.value(place, fate, token, false, depth);
+        if done == Done::FAIL || self.gone.take().is_some() {
+            return None;
         }
+        self.write_to(done.end());
+        self.written = written;
+        Some(())
+    }
+
+    /// Writes a new object with all that comes to it, if anything does.
+    #[inline(never)]
+    fn made(
+        &mut self,
+        came: &mut Came,
+        event: &'r Event,
+        place: Place,
+        depth: usize,
+        left: Option<&Left>,
+    ) -> Option<()> {
+        let inner = &self.fused.fates.get(usize::from(place))?.events;
+        let (mark, before) = (self.desk.out.len(), *came);
+        let guess = match before {
+            NOBODY => inner.iter().find(|event| self.may_come(event)).map_or(event.order, |first| first.order),
+            _ => event.order,
+        };
+        self.lead(came, guess, left, event);
+        let mut order = NOBODY;
+        self.events(&mut order, inner, depth + 1, None)?;
+        if order == NOBODY {
+            self.desk.out.truncate(mark);
+            *came = before;
+            return Some(());
+        }
+        let as_guessed = order == guess || self.before(before, order, left) == self.before(before, guess, left);
+        if !as_guessed || inner.iter().any(|event| event.lets_parents_stay) {
+            return None; // that the object was missing is remembered
+        }
+        *came = if before == NOBODY { order } else { before };
+        self.desk.out.push(b'}');
         Some(())
     }
 

@@ -123,7 +123,8 @@ impl Out {
         }
         overlap!(8);
         overlap!(4);
-        to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        overlap!(2);
+        overlap!(1);
     }
 
     /// Makes room for so many more bytes, and for the lane that may reach beyond them.
