@@ -8,10 +8,12 @@
 mod subject;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use subject::portable::portable;
 use subject::{Native, component};
 use unskew::laws::{Cell, Counting, Findings, Laws, Refused, Situation, Subject};
-use unskew::{Fidelity, Pack, Translation, Version};
+use unskew::{Fidelity, Generation, Pack, Translation, Version};
 
 #[test]
 fn laws_hold_natively() {
@@ -32,8 +34,17 @@ fn laws_hold_natively() {
 
 #[test]
 fn laws_hold_in_the_sandbox() {
+    laws_hold(component);
+}
+
+#[test]
+fn laws_hold_in_the_sandbox_without_simd() {
+    laws_hold(portable);
+}
+
+fn laws_hold(load: fn(&Pack) -> Arc<Generation>) {
     for (name, pack) in packs().into_iter().chain(suite()) {
-        let generation = component(&pack);
+        let generation = load(&pack);
         let laws = Laws::new(&*generation, pack.json()).cases(cases()).counting(Counting::Off);
         hold(&name, &*generation, &laws.run(&mut |_| ()));
     }
