@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use unskew::{Generation, Guest, Pack, Runtime};
 use wasmtime::{Config, Engine, Module};
 
 /// The component that is built without SIMD128, behind the library.
 pub(crate) fn portable(pack: &Pack) -> Arc<Generation> {
+    static FIRST: OnceLock<Arc<Generation>> = OnceLock::new(); // while it lives nobody compiles the guest again
     let runtime = Runtime::builder().guest(GUEST.clone()).pack(pack).build();
-    runtime.unwrap_or_else(|error| panic!("{error}")).generation().unwrap()
+    let generation = runtime.unwrap_or_else(|error| panic!("{error}")).generation().unwrap();
+    FIRST.get_or_init(|| Arc::clone(&generation));
+    generation
 }
 
 static GUEST: LazyLock<Guest> = LazyLock::new(|| {
