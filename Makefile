@@ -1,7 +1,7 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs fuzz mutants soak bench criterion ci clean
+.PHONY: help setup demo test check fmt lint docs fuzz mutants soak bench overhead criterion ci clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -51,6 +51,10 @@ bench: setup    ## measure, peers side by side, and count instructions; docs/per
 	cd benches && cargo bench --bench table
 	@if command -v valgrind >/dev/null; then cd benches && cargo bench --bench instructions; \
 	else echo "no instruction counts: install valgrind for them"; fi
+
+overhead: setup ## what each surface costs against the bare balancer, in CPU time, requests a second and latencies
+	@tools/setup tests
+	cargo bench --locked --workspace --bench overhead
 
 criterion: setup ## the same subjects with criterion's statistics
 	cd benches && cargo bench --features criterion --bench criterion

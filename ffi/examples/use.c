@@ -82,6 +82,9 @@ int main(int count, char **args) {
   show("refused", unskew_last_error());
   unskew *handle = unskew_open(text(args[1]), UNSKEW_SURFACE_LIBRARY);
   if (handle == NULL) return failed("open");
+  // Several processes with sessions of their own would need a directory that they share.
+  if (unskew_processes(handle, 1) != UNSKEW_CODE_OK) return failed("processes");
+  if (unskew_processes(handle, 2) != UNSKEW_CODE_INPUT) return failed("processes that share nothing");
   if (unskew_start(handle) != UNSKEW_CODE_OK) return failed("start");
 
   const char *record = "{\"session_id\":\"s1\",\"bitrate\":4500,\"schema\":2}";

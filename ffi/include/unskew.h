@@ -276,6 +276,14 @@ unskew_code unskew_set_traps(uint32_t traps);
 struct unskew *unskew_open(struct unskew_bytes path,
                            uint32_t surface);
 
+// Says in how many processes the handle will be used, such as nginx' workers. Refused where they would have nothing to
+// agree by: a configuration with sessions, and no directory that they share.
+//
+// # Safety
+// `handle` is open.
+unskew_code unskew_processes(const struct unskew *handle,
+                             size_t count);
+
 // Starts what a handle needs in this process: the sandbox, the pack, health checks, the watch over the pack's file. The
 // first call that needs them does the same; after a failure only this one tries again.
 //
@@ -359,7 +367,7 @@ unskew_code unskew_push(const struct unskew *handle,
 unskew_code unskew_set_mode(const struct unskew *handle, struct unskew_bytes mode);
 
 // What runs, as a JSON object: `library`, `mode`, `pack` (`name`, `revision`, `digest`, or null), `servers` (`name`,
-// `healthy`), `counts`.
+// `healthy`), `directory` (`link`: `here`, `up` or `away`, with `since` and `reason`), `counts`.
 //
 // # Safety
 // `handle` is open, `status` can be written to.

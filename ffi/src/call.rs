@@ -136,15 +136,21 @@ impl Buffer {
     }
 }
 
-/// Writes an answer to where the caller wants it.
-///
-/// # Safety
-/// `out` is null or can be written to.
-pub(crate) unsafe fn answer<T>(out: *mut T, value: T) -> Result<(), Failed> {
+/// Whether there is somewhere to put an answer.
+pub(crate) fn wanted<T>(out: *mut T) -> Result<(), Failed> {
     if out.is_null() {
         return Err(Failed::input("there is nowhere to put the answer: the out pointer is null"));
     }
+    Ok(())
+}
+
+/// Makes an answer, and writes it to where the caller wants it. Without a place none is made: nobody could free it.
+///
+/// # Safety
+/// `out` is null or can be written to.
+pub(crate) unsafe fn answer<T>(out: *mut T, value: impl FnOnce() -> T) -> Result<(), Failed> {
+    wanted(out)?;
     // SAFETY: not null, and the caller says that it can be written to.
-    unsafe { out.write(value) };
+    unsafe { out.write(value()) };
     Ok(())
 }

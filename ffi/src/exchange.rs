@@ -113,7 +113,7 @@ pub unsafe extern "C" fn unskew_begin(
             (first.verdict, first.limit) = (Verdict::Body, limit);
         }
         // SAFETY: the caller's promise.
-        unsafe { crate::call::answer(answer, first) }?;
+        unsafe { crate::call::answer(answer, || first) }?;
         Ok(exchange)
     });
     begun.map_or(std::ptr::null_mut(), Box::into_raw)
@@ -246,7 +246,7 @@ fn step(
         let exchange = exchange.ok_or_else(|| Failed::input("the exchange is null: unskew_begin has refused it"))?;
         let found = body(exchange)?;
         // SAFETY: each step's caller promises that the answer can be written to.
-        unsafe { answer(out, found) }
+        unsafe { answer(out, || found) }
     })
 }
 

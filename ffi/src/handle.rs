@@ -8,7 +8,7 @@ use host::gateway::Counts;
 use host::{CallError, Generation, Mode, Pack, Version};
 use serde_json::{Value, json};
 
-use crate::call::{Buffer, Bytes, Failed, Status, answer, call, guarded};
+use crate::call::{Buffer, Bytes, Failed, Status, answer, call, guarded, wanted};
 
 /// A configuration that is open.
 pub struct Handle {
@@ -87,6 +87,20 @@ pub unsafe extern "C" fn unskew_open(path: Bytes, surface: u32) -> *mut Handle {
     opened.map_or(std::ptr::null_mut(), |handle| Box::into_raw(Box::new(handle)))
 }
 
+/// Says in how many processes the handle will be used, such as nginx' workers. Refused where they would have nothing to
+/// agree by: a configuration with sessions, and no directory that they share.
+///
+/// # Safety
+/// `handle` is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unskew_processes(handle: *const Handle, count: usize) -> Status {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { open(handle) }?;
+        handle.surface.named().spread(&handle.config, count).map_err(Failed::input)
+    })
+}
+
 /// Starts what a handle needs in this process: the sandbox, the pack, health checks, the watch over the pack's file. The
 /// first call that needs them does the same; after a failure only this one tries again.
 ///
@@ -135,7 +149,7 @@ pub unsafe extern "C" fn unskew_detect(handle: *const Handle, record: Bytes, ver
         let (handle, record) = unsafe { (open(handle)?, record.read()) };
         let id = handle.started()?.adapter.runtime().detect(record)?;
         // SAFETY: the caller's promise.
-        unsafe { answer(version, Buffer::of(id.into_bytes())) }
+        unsafe { answer(version, || Buffer::of(id.into_bytes())) }
     })
 }
 
@@ -159,11 +173,13 @@ pub unsafe extern "C" fn unskew_translate(
         let (handle, record, carry) = unsafe { (open(handle)?, record.read(), carry.read()) };
         // SAFETY: the caller's promise.
         let (from, to) = unsafe { (from.text("from")?, to.text("to")?) };
+        wanted(new_record)?;
+        wanted(new_carry)?;
         let there = handle.started()?.adapter.runtime().translate(record, carry, from, to)?;
         // SAFETY: the caller's promise.
         unsafe {
-            answer(new_record, Buffer::of(there.record))?;
-            answer(new_carry, Buffer::of(there.carry))
+            answer(new_record, || Buffer::of(there.record))?;
+            answer(new_carry, || Buffer::of(there.carry))
         }
     })
 }
@@ -185,6 +201,8 @@ pub unsafe extern "C" fn unskew_normalize(
     call(|| {
         // SAFETY: the caller's promise.
         let (handle, record, carry, to) = unsafe { (open(handle)?, record.read(), carry.read(), to.text("to")?) };
+        wanted(new_record)?;
+        wanted(new_carry)?;
         let normal = handle.started()?.adapter.runtime().normalize(record, carry, to)?;
         let (record, carry) = match normal.changed {
             Some(there) => (Buffer::of(there.record), Buffer::of(there.carry)),
@@ -192,8 +210,8 @@ pub unsafe extern "C" fn unskew_normalize(
         };
         // SAFETY: the caller's promise.
         unsafe {
-            answer(new_record, record)?;
-            answer(new_carry, carry)
+            answer(new_record, || record)?;
+            answer(new_carry, || carry)
         }
     })
 }
@@ -222,7 +240,7 @@ pub unsafe extern "C" fn unskew_explain(
         let change = |change: host::Change| json!({ "op": change.op, "place": change.place, "before": change.before, "after": change.after });
         let found: Vec<Value> = generation.explain(record, carry, from, to)?.into_iter().map(change).collect();
         // SAFETY: the caller's promise.
-        unsafe { answer(changes, json_buffer(&Value::from(found))) }
+        unsafe { answer(changes, || json_buffer(&Value::from(found))) }
     })
 }
 
@@ -249,7 +267,7 @@ pub unsafe extern "C" fn unskew_route(
         };
         let found = json!({ "server": server, "address": address, "tier": tier, "reason": routed.reason });
         // SAFETY: the caller's promise.
-        unsafe { answer(decision, json_buffer(&found)) }
+        unsafe { answer(decision, || json_buffer(&found)) }
     })
 }
 
@@ -290,7 +308,7 @@ pub unsafe extern "C" fn unskew_set_mode(handle: *const Handle, mode: Bytes) -> 
 }
 
 /// What runs, as a JSON object: `library`, `mode`, `pack` (`name`, `revision`, `digest`, or null), `servers` (`name`,
-/// `healthy`), `counts`.
+/// `healthy`), `directory` (`link`: `here`, `up` or `away`, with `since` and `reason`), `counts`.
 ///
 /// # Safety
 /// `handle` is open, `status` can be written to.
@@ -314,10 +332,11 @@ pub unsafe extern "C" fn unskew_status(handle: *const Handle, status: *mut Buffe
         let counts: serde_json::Map<String, Value> =
             Counts::named(&adapter.counts()).map(|(name, count)| (name.to_string(), count.into())).collect();
         let found = json!({
-            "library": env!("CARGO_PKG_VERSION"), "mode": mode, "pack": pack, "servers": servers, "counts": counts,
+            "library": env!("CARGO_PKG_VERSION"), "mode": mode, "pack": pack, "servers": servers,
+            "directory": adapter.directory().json(), "counts": counts,
         });
         // SAFETY: the caller's promise.
-        unsafe { answer(status, json_buffer(&found)) }
+        unsafe { answer(status, || json_buffer(&found)) }
     })
 }
 

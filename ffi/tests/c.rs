@@ -44,13 +44,18 @@ impl Place {
     }
 
     fn program(&self) -> PathBuf {
-        let program = self.path("use");
+        self.compiled("use", &package("examples/use.c"), &["-Werror"])
+    }
+
+    fn compiled(&self, name: &str, source: &Path, flags: &[&str]) -> PathBuf {
+        let program = self.path(name);
         let built = Command::new("cc")
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-I"])
+            .args(["-std=gnu11", "-Wall", "-Wextra", "-g", "-I"])
             .arg(package("include"))
+            .args(flags)
             .arg("-o")
             .arg(&program)
-            .arg(package("examples/use.c"))
+            .arg(source)
             .arg(library())
             .arg(format!("-Wl,-rpath,{}", library().parent().unwrap().display()))
             .output()
@@ -93,6 +98,16 @@ fn a_program_in_c_uses_all_of_it() {
 }
 
 #[test]
+fn what_the_library_can_not_do_is_refused_with_a_sentence() {
+    let place = Place::new("refused");
+    std::fs::write(place.path("unskew.toml"), format!("{CONFIG}[admin]\ntoken = {{ env = \"PATH\" }}\n")).unwrap();
+    let out =
+        Command::new(place.program()).arg(place.path("unskew.toml")).arg(place.path("next.toml")).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("open: libunskew can't do [admin]"), "{said}");
+}
+
+#[test]
 fn nothing_leaks_over_a_long_run() {
     let place = Place::new("leaks");
     let mut command = Command::new(place.program());
@@ -101,6 +116,34 @@ fn nothing_leaks_over_a_long_run() {
     let grown = out.lines().find_map(|line| line.strip_prefix("grown: ")).unwrap().parse::<i64>().unwrap();
     // A leak of malloc's smallest block in each round would be 432,000 bytes.
     assert!(grown < 200_000, "{grown} bytes more after 18,000 rounds");
+}
+
+#[test]
+fn the_leak_sanitizer_finds_nothing_where_it_finds_a_single_leak() {
+    let place = Place::new("sanitizer");
+    std::fs::write(place.path("empty.c"), "int main(void) { return 0; }").unwrap();
+    let mut sanitizes = Command::new("cc");
+    sanitizes.args(["-fsanitize=leak", "-o"]).arg(place.path("empty")).arg(place.path("empty.c"));
+    if lacks("cc's -fsanitize=leak", sanitizes.output().is_ok_and(|built| built.status.success())) {
+        return;
+    }
+    // It takes malloc's place for the library too, which uses no other.
+    let arguments = |program: PathBuf, rounds: &str| {
+        let mut command = Command::new(program);
+        command.arg(place.path("unskew.toml")).arg(place.path("next.toml")).arg(rounds);
+        command
+    };
+    let sound = place.compiled("sanitized", &package("examples/use.c"), &["-fsanitize=leak"]);
+    succeeded(&mut arguments(sound, "3000"));
+
+    let source = std::fs::read_to_string(package("examples/use.c")).unwrap();
+    let once = "  unskew_free(found);\n  if (unskew_route";
+    assert!(source.contains(once));
+    std::fs::write(place.path("leaky.c"), source.replace(once, "  if (unskew_route")).unwrap();
+    let leaky = place.compiled("leaky", &place.path("leaky.c"), &["-fsanitize=leak"]);
+    let out = arguments(leaky, "10").output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && said.contains("leaked in 1 allocation(s)"), "{said}");
 }
 
 #[test]
@@ -164,10 +207,13 @@ fn library() -> PathBuf {
 }
 
 fn absent(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "{program} isn't installed: run `tools/setup tests`");
+    lacks(program, Command::new(program).arg("--version").output().is_ok())
+}
+
+fn lacks(what: &str, there: bool) -> bool {
+    assert!(there || std::env::var_os("CI").is_none(), "{what} isn't installed: run `tools/setup tests`");
     if !there {
-        eprintln!("skipped: {program} isn't installed: run `tools/setup tests`");
+        eprintln!("skipped: {what} isn't installed: run `tools/setup tests`");
     }
     !there
 }

@@ -496,7 +496,7 @@ impl Default for HealthEntry {
     }
 }
 
-/// The bounds of the directory.
+/// The bounds of the directory, and where gateways share it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirectoryEntry {
@@ -506,11 +506,37 @@ pub struct DirectoryEntry {
     pub max_bytes: u64,
     /// Seconds after which a session that nobody asked for is forgotten: at least as long as its record lives.
     pub ttl_s: u64,
+    /// A Redis that gateways share it in: `redis://[user:password@]host[:port][/db]`, or `unix:///path`. Without it each
+    /// process has a directory of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<String>,
+    /// The password of that Redis, in place of one in its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<KeyEntry>,
+    /// What keys in Redis begin with: gateways of one fleet say the same, those of another one something else.
+    pub prefix: String,
+    /// Milliseconds that a look or a note may wait for Redis; then the request goes on with what this process knows.
+    pub timeout_ms: u64,
+    /// Milliseconds that a copy in this process is believed at most; as soon as another gateway notes something of the
+    /// session it isn't any more. 0 asks Redis each time.
+    pub fresh_ms: u64,
+    /// Seconds that a copy in this process is believed while Redis doesn't answer; 0 never.
+    pub away_s: u64,
 }
 
 impl Default for DirectoryEntry {
     fn default() -> Self {
-        DirectoryEntry { max_sessions: 1_000_000, max_bytes: 256 << 20, ttl_s: 86_400 }
+        DirectoryEntry {
+            max_sessions: 1_000_000,
+            max_bytes: 256 << 20,
+            ttl_s: 86_400,
+            redis: None,
+            password: None,
+            prefix: "unskew:".to_string(),
+            timeout_ms: 50,
+            fresh_ms: 1000,
+            away_s: 60,
+        }
     }
 }
 

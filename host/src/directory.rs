@@ -1,5 +1,10 @@
 //! The directory: session id to the version of its record, who wrote it, and the carry that belongs to it.
 
+mod filed;
+mod hub;
+mod link;
+mod shared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +13,9 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::contract::{Manifest, Version};
+pub(crate) use link::Redis;
+pub(crate) use shared::{Bounds, Guard, Shared};
+pub use shared::{DirectoryLink, DirectoryStatus};
 
 /// What is known about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,16 +88,27 @@ pub struct Directory {
 /// What moka keeps beside an entry, roughly, in bytes.
 const OVERHEAD: usize = 160;
 
+impl Entry {
+    /// What it weighs under the id of its session.
+    fn weight(&self, session: &str) -> usize {
+        let writer = self.writer.as_ref().map_or(0, |writer| writer.len());
+        session.len() + self.version.len() + writer + self.carry.len() + OVERHEAD
+    }
+}
+
+impl DirectoryLimits {
+    /// What something of so many bytes weighs. One capacity bounds number and bytes: nothing weighs less than its share.
+    fn weight(&self, bytes: usize) -> u32 {
+        let least = u32::try_from(self.bytes / self.entries.max(1)).unwrap_or(u32::MAX).max(1);
+        u32::try_from(bytes).unwrap_or(u32::MAX).max(least)
+    }
+}
+
 impl Directory {
     /// An empty directory.
     pub fn new(limits: &DirectoryLimits) -> Directory {
-        // One capacity bounds both: an entry weighs its bytes, and never less than its share of them.
-        let least = u32::try_from(limits.bytes / limits.entries.max(1)).unwrap_or(u32::MAX).max(1);
-        let weigh = move |session: &Arc<str>, Entry { version, shape: _, writer, carry }: &Entry| {
-            let writer = writer.as_ref().map_or(0, |writer| writer.len());
-            let bytes = session.len() + version.len() + writer + carry.len() + OVERHEAD;
-            u32::try_from(bytes).unwrap_or(u32::MAX).max(least)
-        };
+        let bounds = limits.clone();
+        let weigh = move |session: &Arc<str>, entry: &Entry| bounds.weight(entry.weight(session));
         let entries = Cache::builder()
             .max_capacity(limits.bytes)
             .weigher(weigh)

@@ -94,7 +94,7 @@ pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,
     Verdict, Version, VersionInfo,
 };
-pub use directory::{Directory, DirectoryLimits, Entry, OtherShape};
+pub use directory::{Directory, DirectoryLimits, DirectoryLink, DirectoryStatus, Entry, OtherShape};
 pub use engine::{RunsAlready, Traps, set_traps};
 pub use error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Place, Problem};
 pub use fleet::{Fleet, FleetError, Server};

@@ -2,7 +2,7 @@
 //!
 //! The layer stands before a service that sends requests on, such as a hyper client. It chooses the server, rewrites the
 //! request's URI to its address, makes the record readable, and does the same for the answer. What can't be served is
-//! answered with a problem document, so the service itself never fails. `examples/tower.rs` is a whole gateway.
+//! answered with a problem document, or with a status where the request is gRPC, so the service itself never fails. `examples/tower.rs` is a whole gateway.
 //!
 //! ```no_run
 //! use std::convert::Infallible;
@@ -27,9 +27,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use tower_layer::Layer;
@@ -116,19 +116,21 @@ where
 {
     let (head, body) = request.into_parts();
     let mut exchange = adapter.begin(&head);
+    let is_grpc = head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()));
+    let refuse = |problem: Response<Bytes>| (if is_grpc { status_of(problem) } else { problem }).map(Passing::of);
     let (given, mut passing) = match exchange.wanted() {
         None if body.is_end_stream() => (Given::Nothing, Passing::of(Bytes::new())),
         None => (Given::Nothing, Passing::through(body)),
         Some(limit) => match collect(body, limit).await {
             Ok((given, passing)) => (given, passing),
-            Err(_) => return exchange.broken_body().map(Passing::of),
+            Err(_) => return refuse(exchange.broken_body()),
         },
     };
     let mut placed = exchange.place(&head, given).await;
     let answer = loop {
         let forward = match placed {
             Ok(forward) => forward,
-            Err(problem) => return problem.map(Passing::of),
+            Err(problem) => return refuse(problem),
         };
         let again = passing.again();
         let body = match &forward.body {
@@ -149,7 +151,7 @@ where
                 passing = again;
                 placed = exchange.unreachable(&head).await;
             }
-            (fault, _) => return exchange.failed(fault).map(Passing::of),
+            (fault, _) => return refuse(exchange.failed(fault)),
         }
     };
     let (mut head, body) = answer.into_parts();
@@ -158,22 +160,54 @@ where
             answer.edits.apply(&mut head.headers);
             answer.wanted
         }
-        Err(problem) => return problem.map(Passing::of),
+        Err(problem) => return refuse(problem),
     };
     let Some(limit) = wanted else {
         return Response::from_parts(head, Passing { _exchange: Some(exchange), ..Passing::through(body) });
     };
     let Ok((given, passing)) = collect(body, limit).await else {
-        return exchange.failed(ServerFault::BrokenAnswer).map(Passing::of);
+        return refuse(exchange.failed(ServerFault::BrokenAnswer));
     };
     match exchange.answer_body(head.status, &head.headers, given).await {
         Ok(answer) => {
             answer.edits.apply(&mut head.headers);
             Response::from_parts(head, answer.body.map_or(passing, Passing::of))
         }
-        Err(problem) => problem.map(Passing::of),
+        Err(problem) => refuse(problem),
     }
 }
+
+/// A problem as gRPC tells it: a status without a message, in the head alone. `proxy-status` stays, as metadata.
+fn status_of(problem: Response<Bytes>) -> Response<Bytes> {
+    let code = match problem.status() {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => "14", // UNAVAILABLE
+        StatusCode::GATEWAY_TIMEOUT => "4",                                // DEADLINE_EXCEEDED
+        StatusCode::PAYLOAD_TOO_LARGE => "8",                              // RESOURCE_EXHAUSTED
+        status if status.is_client_error() => "3",                         // INVALID_ARGUMENT
+        _ => "13",                                                         // INTERNAL
+    };
+    let document: Option<serde_json::Value> = serde_json::from_slice(problem.body()).ok();
+    let mut message = String::new();
+    for byte in document.as_ref().and_then(|document| document["detail"].as_str()).unwrap_or_default().bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => message.push(char::from(byte)),
+            _ => message += &format!("%{byte:02X}"),
+        }
+    }
+    let (mut head, _) = problem.into_parts();
+    head.status = StatusCode::OK;
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+    head.headers.insert(GRPC_STATUS, HeaderValue::from_static(code));
+    if let Ok(message) = HeaderValue::from_str(&message) {
+        head.headers.insert(GRPC_MESSAGE, message);
+    }
+    Response::from_parts(head, Bytes::new())
+}
+
+const GRPC: &str = "application/grpc";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The request as the inner service gets it.
 fn outgoing<B>(head: &request::Parts, forward: Forward, body: Passing<B>) -> Request<Passing<B>> {

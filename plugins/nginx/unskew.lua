@@ -19,6 +19,7 @@ uint32_t unskew_abi(void);
 unskew_bytes unskew_last_error(void);
 void unskew_free(unskew_buffer buffer);
 unskew *unskew_open(unskew_bytes path, uint32_t surface);
+uint32_t unskew_processes(const unskew *handle, size_t count);
 uint32_t unskew_start(const unskew *handle);
 uint32_t unskew_push(const unskew *handle, unskew_bytes pack);
 uint32_t unskew_status(const unskew *handle, unskew_buffer *status);
@@ -72,6 +73,7 @@ function M.open(config, library)
   end
   handle = lib.unskew_open(bytes(config), NGINX)
   if handle == nil then error("unskew: " .. last_error(), 0) end
+  if lib.unskew_processes(handle, ngx.worker.count()) ~= 0 then error("unskew: " .. last_error(), 0) end
 end
 
 -- Starts the sandbox and loads the pack; in init_worker_by_lua, because threads do not outlive a fork.

@@ -13,6 +13,16 @@ mod support;
 #[path = "../../../host/tests/sandbox/guest.rs"]
 mod guest;
 
+#[allow(dead_code, reason = "shared with the gateway's tests")]
+#[path = "../../../host/tests/gateway/redis.rs"]
+mod redis;
+
+mod grpc;
+mod haproxy;
+mod load;
+mod nginx;
+mod refusals;
 mod scenarios;
 mod stage;
 mod surfaces;
+mod table;

@@ -1,21 +1,21 @@
 //! The scenarios. Each says what must happen, and is played on every surface; the logs must be the same.
 
+use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 
 use crate::guest::{self, Guest};
+use crate::load::{Connections, Load};
 use crate::stage::{Cast, Stage};
-use crate::support::{Client, PACK, chunked, sized, until};
+use crate::support::{PACK, chunked, sized};
 use crate::surfaces::Kind;
-use Cast::{Dead, Echo};
+use crate::table::{self, Row};
+use Cast::{Dead, Echo, Flawed};
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 explain = false
 [[create]]
 match = "POST /sessions"
@@ -28,9 +28,9 @@ match = "GET /sessions/{id}"
 match = "DELETE /sessions/{id}"
 "#;
 
-const BODY: &str = "[record]\nclient_version = \"2\"\nbody = { request = \"\", response = \"\" }\n";
-const PLAIN_BODY: &str = "[record]\nbody = { request = \"\" }\n";
-const NEW: &str = r#"{"session_id":"s","bitrate":9000,"schema":2}"#;
+pub(crate) const BODY: &str = "[record]\nclient_version = \"2\"\nbody = { request = \"\", response = \"\" }\n";
+pub(crate) const PLAIN_BODY: &str = "[record]\nbody = { request = \"\" }\n";
+pub(crate) const NEW: &str = r#"{"session_id":"s","bitrate":9000,"schema":2}"#;
 const DOWN: &str = r#"{"sid":"s","legacy":""}"#;
 const OLD: &str = r#"{"sid":"s","legacy":"x"}"#;
 
@@ -38,12 +38,25 @@ type Played<'s> = Pin<Box<dyn Future<Output = ()> + Send + 's>>;
 type Play = for<'s> fn(&'s mut Stage) -> Played<'s>;
 
 /// Plays a scenario on every surface that is here; what the servers and the client got is the same on each.
-async fn everywhere(rules: &str, cast: &[Cast], play: Play) {
-    everywhere_but(&[], rules, cast, None, play).await;
+#[track_caller]
+fn everywhere<'a>(rules: &'a str, cast: &'a [Cast], play: Play) -> impl Future<Output = ()> + 'a {
+    played(table::row(Location::caller().line()), &[], rules, cast, None, play)
 }
 
 /// The same, without the surfaces of which docs/gateways says that they can't do it.
-async fn everywhere_but(but: &[Kind], rules: &str, cast: &[Cast], guest: Option<&[u8]>, play: Play) {
+#[track_caller]
+fn everywhere_but<'a>(
+    but: &'a [Kind],
+    rules: &'a str,
+    cast: &'a [Cast],
+    guest: Option<&'a [u8]>,
+    play: Play,
+) -> impl Future<Output = ()> + 'a {
+    played(table::row(Location::caller().line()), but, rules, cast, guest, play)
+}
+
+async fn played(row: &Row, but: &[Kind], rules: &str, cast: &[Cast], guest: Option<&[u8]>, play: Play) {
+    assert_eq!(row.but.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), but, "{} of the table", row.test);
     let mut first: Option<(Kind, Vec<String>)> = None;
     for kind in Kind::present().into_iter().filter(|kind| !but.contains(kind)) {
         eprintln!("{kind:?}");
@@ -237,54 +250,18 @@ async fn a_guest_that_traps_or_never_ends_costs_its_request_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn packs_are_swapped_under_load_and_no_request_fails() {
+async fn a_pack_whose_file_changes_is_swapped_in_and_a_bad_one_changes_nothing() {
     everywhere(BODY, &[Echo("1")], |stage| {
         Box::pin(async move {
-            let mut clients = Vec::new();
-            let stop = Arc::new(AtomicBool::new(false));
-            for _ in 0..4 {
-                let (mut client, stop, address) = (stage.client().await, stop.clone(), stage.address());
-                clients.push(tokio::spawn(async move {
-                    let mut count = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        let request = Request::builder().method("POST").uri("/sessions/s/join");
-                        let reply = client.send(request, sized(r#"{"session_id":"s","schema":2}"#)).await;
-                        assert_eq!(reply.status, 200, "{reply:?}");
-                        count += 1;
-                        if reply.header("connection") == "close" {
-                            client = Client::connect(address).await; // as nginx says after a thousand requests
-                        }
-                    }
-                    count
-                }));
-            }
-            for revision in 2..40 {
-                let pack = PACK.replace("revision = 1", &format!("revision = {revision}"));
-                stage.push(
-                    &pack.replace(
-                        "add = \"/bitrate\", value = 3000",
-                        &format!("add = \"/bitrate\", value = {revision}"),
-                    ),
-                );
-                tokio::time::sleep(Duration::from_millis(60)).await;
-            }
-            // Each process of the surface is on the last pack before the load ends.
-            let mut right = 0;
-            for _ in 0..200 {
-                let client = &mut stage.client().await;
-                let request = Request::builder().method("POST").uri("/sessions/t/join");
-                let reply = client.send(request, sized(r#"{"sid":"t"}"#)).await.ok();
-                right = if json(reply.text())["bitrate"] == 39 { right + 1 } else { 0 };
-                if right == 20 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            assert_eq!(right, 20, "the last pack is active");
-            stop.store(true, Ordering::Relaxed);
-            for client in clients {
-                assert!(client.await.unwrap() > 10);
-            }
+            let load = Load::begin(stage.address(), 1, Connections::Kept);
+            load.reaches(3000).await;
+            stage.push(&pack(2));
+            load.reaches(BITRATE + 2).await;
+            stage.push("name = \"no pack\"");
+            load.serves(20).await;
+            stage.push(&pack(3));
+            load.reaches(BITRATE + 3).await;
+            load.end().await.expect("no request fails");
             stage.log.push("no request failed".to_string());
         })
     })
@@ -292,51 +269,45 @@ async fn packs_are_swapped_under_load_and_no_request_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_haproxy_cut_at_its_buffer_is_refused() {
-    if !Kind::present().contains(&Kind::Haproxy) {
-        return;
-    }
-    let mut stage = Stage::set(Kind::Cramped, &format!("{RULES}{PLAIN_BODY}"), &[Echo("1")], None).await;
-    for chunks in [None, Some(1000)] {
-        let request = Request::builder().method("POST").uri("/sessions/s/join");
-        let body = match chunks {
-            None => sized(large(40 << 10)),
-            Some(chunk) => chunked(large(40 << 10), chunk),
-        };
-        let reply = stage.send(request, body).await;
-        assert_eq!((reply.status.as_u16(), stage.got("1")), (413, 0), "{chunks:?}");
-    }
-    stage.post("/sessions/s/join", large(10 << 10)).await.ok();
+async fn packs_are_swapped_a_thousand_times_under_load_and_no_request_fails() {
+    let rules = format!("{BODY}[source.http]\nurl = \"http://PACKS/pack.toml\"\npoll_ms = 2\nwait_s = 0\n");
+    everywhere(&rules, &[Echo("1")], |stage| {
+        Box::pin(async move {
+            let began = std::time::Instant::now();
+            let load = Load::begin(stage.address(), 3, Connections::Kept);
+            for revision in 2..SWAPS + 2 {
+                stage.push(&pack(revision));
+                load.reaches(BITRATE + revision).await; // each of them has served
+            }
+            let served = load.end().await.expect("no request fails");
+            assert!(served as u64 > SWAPS);
+            eprintln!("{SWAPS} swaps, {served} requests, {:?}", began.elapsed());
+            stage.log.push("no request failed".to_string());
+        })
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_of_nginx_loses_no_request() {
-    if !Kind::present().contains(&Kind::Nginx) {
-        return;
-    }
-    let mut stage = Stage::set(Kind::Nginx, &format!("{RULES}{PLAIN_BODY}"), &[Echo("1")], None).await;
-    let (address, served) = (stage.address(), Arc::new(AtomicUsize::new(0)));
-    let count = served.clone();
-    let load = tokio::spawn(async move {
-        loop {
-            let request = Request::builder().method("POST").uri("/sessions/s/join");
-            let reply = Client::connect(address).await.send(request, sized(NEW)).await.ok();
-            assert_eq!(reply.text(), DOWN);
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    for round in 1..=5 {
-        let enough = || served.load(Ordering::SeqCst) >= round * 20 || load.is_finished();
-        until("requests are served", enough).await;
-        stage.signal("-HUP");
-    }
-    until("requests are served", || served.load(Ordering::SeqCst) >= 120 || load.is_finished()).await;
-    assert!(!load.is_finished(), "a request failed");
-    load.abort();
-    stage.post("/sessions/s/join", NEW).await.ok();
+async fn the_load_notices_a_single_request_that_fails() {
+    let stage = Stage::set(Kind::Serve, &format!("{RULES}{BODY}"), &[Flawed("1")], None).await;
+    let load = Load::begin(stage.address(), 3, Connections::Kept);
+    load.serves(1000).await; // it gives up before
+    let failed = load.end().await.expect_err("one of them has failed");
+    assert!(failed.contains("500"), "{failed}");
 }
 
-fn json(text: &str) -> serde_json::Value {
+const SWAPS: u64 = 1000;
+
+/// What a pack puts into records, above its revision.
+const BITRATE: u64 = 10_000;
+
+fn pack(revision: u64) -> String {
+    let pack = PACK.replace("revision = 1", &format!("revision = {revision}"));
+    pack.replace("\"/bitrate\", value = 3000", &format!("\"/bitrate\", value = {}", BITRATE + revision))
+}
+
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -344,6 +315,6 @@ fn decoded(value: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(value).unwrap()).unwrap()
 }
 
-fn large(length: usize) -> String {
+pub(crate) fn large(length: usize) -> String {
     format!(r#"{{"session_id":"s","bitrate":9000,"pad":"{}","schema":2}}"#, "x".repeat(length))
 }

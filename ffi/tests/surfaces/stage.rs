@@ -1,8 +1,9 @@
 //! A stage: servers, a surface before them, and a log of what each server got and each client was told.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Request;
@@ -17,6 +18,8 @@ use crate::surfaces::{Kind, Running};
 pub(crate) enum Cast {
     /// It answers with the body that it gets, as a server that keeps the record would.
     Echo(&'static str),
+    /// It echoes, but fails its hundredth request.
+    Flawed(&'static str),
     /// Nothing listens at its address.
     Dead(&'static str),
 }
@@ -26,37 +29,27 @@ pub(crate) struct Stage {
     running: Running,
     servers: Vec<(&'static str, Upstream)>,
     folder: PathBuf,
+    /// The pack, where it is polled for, and who serves it.
+    packs: (Arc<Mutex<String>>, Upstream),
     /// What the servers got and the clients were told, in words that are the same on every surface.
     pub(crate) log: Vec<String>,
 }
 
 impl Stage {
     pub(crate) async fn set(kind: Kind, rules: &str, cast: &[Cast], guest: Option<&[u8]>) -> Stage {
-        let folder = folder();
-        if let Some(guest) = guest {
-            std::fs::write(folder.join("guest.wasm"), guest).unwrap();
-        }
-        let mut text = rules.to_string();
-        let mut servers = Vec::new();
-        for one in cast {
-            let (version, address) = match one {
-                Cast::Echo(version) => {
-                    let version: &'static str = version;
-                    let server = Upstream::answering(move |seen| echo(version, seen)).await;
-                    let address = server.address;
-                    servers.push((version, server));
-                    (version, address)
-                }
-                Cast::Dead(version) => (*version, dead_address()),
-            };
-            text += &format!("\n[[server]]\nname = \"v{version}\"\naddress = \"{address}\"\nversion = \"{version}\"\n");
-        }
-        // No health checks: what happens is then the same in each run.
-        let text = format!("pack = \"pack.toml\"\n{text}\n[health]\ninterval_ms = 0\n");
-        std::fs::write(folder.join("unskew.toml"), text).unwrap();
-        std::fs::write(folder.join("pack.toml"), PACK).unwrap();
+        let (folder, packs) = (folder(), packs().await);
+        let servers = written(&folder, rules, cast, guest, packs.1.address).await;
         let running = kind.start(&folder).await;
-        Stage { running, servers, folder, log: Vec::new() }
+        Stage { running, servers, folder, packs, log: Vec::new() }
+    }
+
+    /// What the surface says when it refuses this configuration.
+    pub(crate) async fn refused(kind: Kind, rules: &str) -> String {
+        let (folder, packs) = (folder(), packs().await);
+        written(&folder, rules, &[Cast::Echo("1")], None, packs.1.address).await;
+        let said = kind.refused(&folder).await;
+        let _ = std::fs::remove_dir_all(&folder);
+        said
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -67,6 +60,27 @@ impl Stage {
         self.running.address()
     }
 
+    /// What stands in a log of the surface's.
+    pub(crate) fn said(&self, log: &str) -> String {
+        std::fs::read_to_string(self.folder.join(log)).unwrap()
+    }
+
+    /// The processes that the surface's process has started.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let Running::Process(_, process) = &self.running else { panic!("no process") };
+        let id = process.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+    }
+
+    /// Reloads the surface by this signal, and waits until a new process of it has begun.
+    pub(crate) async fn reload(&self, signal: &str) {
+        let before = self.children();
+        self.signal(signal);
+        let began = || self.children().iter().any(|child| !before.contains(child));
+        crate::support::until("a new process has begun", began).await;
+    }
+
     /// Sends a signal to the surface's process.
     pub(crate) fn signal(&self, signal: &str) {
         let Running::Process(_, process) = &self.running else { panic!("no process") };
@@ -74,8 +88,9 @@ impl Stage {
         assert!(sent.unwrap().success());
     }
 
-    /// Writes a pack beside the old one and renames it over.
+    /// Writes a pack beside the old one and renames it over; where it is polled for, it is there from now on.
     pub(crate) fn push(&self, pack: &str) {
+        *self.packs.0.lock().unwrap() = pack.to_string();
         let beside = self.folder.join("pack.new");
         std::fs::write(&beside, pack).unwrap();
         std::fs::rename(beside, self.folder.join("pack.toml")).unwrap();
@@ -113,10 +128,17 @@ impl Stage {
     }
 }
 
+/// A request as its server got it, byte for byte, but for what one hop says to the next: that a body came whole is proof
+/// of its framing, and whether in chunks is the surface's affair.
 fn told(seen: &Seen) -> String {
-    let headers = ["x-record", "cookie"].map(|name| seen.header(name).unwrap_or("-").to_string()).join(" ");
-    // That a body came whole is proof of its framing; whether in chunks is the surface's affair.
-    format!("{} {} [{headers}] {}", seen.method, seen.path, seen.text())
+    let hop = ["connection", "content-length", "transfer-encoding"];
+    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let told = format!("{name}: {}", if name == "host" { "as sent" } else { value.to_str().unwrap() });
+        (!hop.contains(&name.as_str())).then_some(told)
+    };
+    let mut headers: Vec<String> = seen.headers.iter().filter_map(header).collect();
+    headers.sort(); // of names; several values of one name have an order, and none of the scenarios sends such
+    format!("{} {} [{}] {}", seen.method, seen.path, headers.join(", "), seen.text())
 }
 
 /// Sends back what it got: body and headers with a record in them.
@@ -132,6 +154,61 @@ fn echo(version: &str, seen: &Seen) -> http::Response<http_body_util::Full<Bytes
         response.headers_mut().insert("set-cookie", format!("{cookie}; Path=/; HttpOnly").parse().unwrap());
     }
     response
+}
+
+/// Writes `unskew.toml` with its pack, its guest and its servers, which it starts.
+async fn written(
+    folder: &Path,
+    rules: &str,
+    cast: &[Cast],
+    guest: Option<&[u8]>,
+    packs: SocketAddr,
+) -> Vec<(&'static str, Upstream)> {
+    if let Some(guest) = guest {
+        std::fs::write(folder.join("guest.wasm"), guest).unwrap();
+    }
+    let mut text = rules.replace("PACKS", &packs.to_string());
+    let mut servers = Vec::new();
+    for one in cast {
+        let (version, server) = match *one {
+            Cast::Echo(version) => (version, Some(Upstream::answering(move |seen| echo(version, seen)).await)),
+            Cast::Flawed(version) => {
+                let count = AtomicU32::new(0);
+                let flawed = move |seen: &Seen| {
+                    let mut answer = echo(version, seen);
+                    if count.fetch_add(1, Ordering::SeqCst) == 99 {
+                        *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                    }
+                    answer
+                };
+                (version, Some(Upstream::answering(flawed).await))
+            }
+            Cast::Dead(version) => (version, None),
+        };
+        let address = server.as_ref().map_or_else(dead_address, |server| server.address);
+        text += &format!("\n[[server]]\nname = \"v{version}\"\naddress = \"{address}\"\nversion = \"{version}\"\n");
+        servers.extend(server.map(|server| (version, server)));
+    }
+    let pack = if rules.contains("[source.") { "" } else { "pack = \"pack.toml\"" };
+    // No health checks: what happens is then the same in each run.
+    std::fs::write(folder.join("unskew.toml"), format!("{pack}\n{text}\n[health]\ninterval_ms = 0\n")).unwrap();
+    std::fs::write(folder.join("pack.toml"), PACK).unwrap();
+    servers
+}
+
+/// A server of the pack, which can be another from one moment to the next.
+async fn packs() -> (Arc<Mutex<String>>, Upstream) {
+    let text = Arc::new(Mutex::new(PACK.to_string()));
+    let held = text.clone();
+    let server = Upstream::answering(move |seen| {
+        let text = held.lock().unwrap().clone();
+        let tag = format!("\"{}\"", unskew::Digest::of(text.as_bytes()));
+        let known = seen.header("if-none-match") == Some(&tag);
+        let (status, body) = if known { (304, Bytes::new()) } else { (200, Bytes::from(text)) };
+        http::Response::builder().status(status).header("etag", tag).body(http_body_util::Full::new(body)).unwrap()
+    })
+    .await;
+    (text, server)
 }
 
 fn folder() -> PathBuf {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Encoding, IdEntry, KeyEntry, PromoteKey, Rule, SelectionKey, schema};
+use super::{Config, DirectoryEntry, Encoding, IdEntry, KeyEntry, PromoteKey, Rule, SelectionKey, schema};
+use crate::directory::Redis;
 use crate::error::{Place, Problem};
 use crate::gateway::pattern::Pattern;
 use crate::gateway::pointer::Pointer;
@@ -137,6 +138,8 @@ const LONGEST_MS: u64 = 366 * 86_400_000;
 /// The longest time to live that is taken, a hundred years.
 const LONGEST_TTL_S: u64 = 100 * 366 * 86_400;
 const MOST_THREADS: usize = 1024;
+/// The longest that a request is let wait for the directory.
+const LONGEST_WAIT_MS: u64 = 10_000;
 
 #[derive(Default)]
 struct Check {
@@ -207,6 +210,7 @@ impl Check {
                 self.say(at.to_string(), format!("at most a year, {LONGEST_MS} ms"));
             }
         }
+        self.directory(&config.directory);
         if config.directory.ttl_s > LONGEST_TTL_S {
             self.say("/directory/ttl_s".to_string(), format!("at most a hundred years, {LONGEST_TTL_S} s"));
         }
@@ -215,6 +219,32 @@ impl Check {
         }
         if config.threads > MOST_THREADS {
             self.say("/threads".to_string(), format!("at most {MOST_THREADS} threads; 0 is one per core"));
+        }
+    }
+
+    fn directory(&mut self, directory: &DirectoryEntry) {
+        let Some(redis) = &directory.redis else { return };
+        // What is wrong is said without the address: there may be a password in it.
+        if let Err(message) = Redis::read(redis) {
+            self.say("/directory/redis".to_string(), message);
+        }
+        if let Some(password) = &directory.password {
+            self.key("/directory/password", password);
+        }
+        if directory.prefix.is_empty() {
+            self.say("/directory/prefix".to_string(), "without a prefix every key of that Redis is a session");
+        }
+        if !(1..=LONGEST_WAIT_MS).contains(&directory.timeout_ms) {
+            let message = format!("expected 1 to {LONGEST_WAIT_MS} ms: requests wait for it");
+            self.say("/directory/timeout_ms".to_string(), message);
+        }
+        for (key, span) in [("fresh_ms", directory.fresh_ms / 1000), ("away_s", directory.away_s)] {
+            if span > directory.ttl_s {
+                self.say(format!("/directory/{key}"), "at most directory.ttl_s: what is forgotten is not believed");
+            }
+        }
+        if directory.ttl_s == 0 {
+            self.say("/directory/ttl_s".to_string(), "Redis keeps nothing for 0 seconds");
         }
     }
 

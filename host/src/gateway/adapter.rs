@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, Response, StatusCode, request};
 
+use super::answer::Learned;
 use super::failure::unclear;
 use super::intake::Intent;
 use super::problem::{Refusal, Refused};
@@ -29,6 +30,7 @@ use super::session::IdPlace;
 use super::state::State;
 use super::{Counts, StartError, health, reload};
 use crate::config::{Config, ServerEntry};
+use crate::directory::DirectoryStatus;
 use crate::error::{CallError, LoadError};
 use crate::generation::Generation;
 use crate::limits::Mode;
@@ -191,14 +193,14 @@ impl Adapter {
     }
 
     /// Where a join of this session would go, and why; nothing is sent or noted. Without a record the directory says what
-    /// is known of it.
+    /// is known of it. A shared directory may block the thread for as long as `directory.timeout_ms` says.
     ///
     /// # Errors
     /// A fault of the record, or `CallError::NoPack`.
     pub fn route(&self, session: &str, record: Option<&[u8]>) -> Result<Routed, CallError> {
         let generation = self.state.runtime.generation().ok_or(CallError::NoPack)?;
         let members = self.state.members();
-        let entry = self.state.directory.get(session);
+        let entry = self.state.sessions.look_now(session);
         let held = match record {
             Some(record) => {
                 Some(self.state.held_of(&generation, generation.detect(record)?, entry.as_ref(), &members.fleet))
@@ -258,6 +260,11 @@ impl Adapter {
         self.state.members().health()
     }
 
+    /// Where the directory stands: whether it is shared, and whether it is to be reached.
+    pub fn directory(&self) -> DirectoryStatus {
+        self.state.sessions.status()
+    }
+
     /// Replaces the servers; requests that are under way stay where they are.
     ///
     /// # Errors
@@ -307,6 +314,21 @@ impl Surface {
             if let Some(what) = asked {
                 return Err(StartError::Surface { surface: self.name, what });
             }
+        }
+        Ok(())
+    }
+}
+
+impl Surface {
+    /// # Errors
+    /// If this configuration gives nothing to agree by to so many processes: each would know its own sessions alone.
+    pub fn spread(&self, config: &Config, processes: usize) -> Result<(), StartError> {
+        let knows = !(config.creates.is_empty() && config.joins.is_empty());
+        let agrees = config.directory.redis.is_some() || config.seal.is_some();
+        if processes > 1 && knows && !agrees {
+            let what = "sessions in several processes, each with a directory of its own: say [directory] redis = \
+                        \"redis://…\" for one that they share, or run one process";
+            return Err(StartError::Surface { surface: self.name, what });
         }
         Ok(())
     }
@@ -441,7 +463,9 @@ impl Exchange {
                 };
             }
         };
-        self.state.read_body(&mut self.ctx, Some(&body), true);
+        if self.state.read_body(&mut self.ctx, Some(&body), true) == Learned::Session {
+            self.state.note_writer(&self.ctx).await;
+        }
         if !self.holds {
             return Ok(stays);
         }

@@ -13,8 +13,9 @@ use super::problem::{Owner, Refusal, Refused, quoted};
 use super::request::Ctx;
 use super::session::{IdPlace, Kind, is_id};
 use super::state::{Carrier, State};
-use super::translate::Target;
+use super::translate::{Target, entry};
 use crate::contract::Version;
+use crate::directory::{Entry, Guard};
 use crate::generation::Generation;
 use crate::limits::{Mode, OnFailure};
 use crate::router::Tier;
@@ -33,6 +34,14 @@ pub(crate) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
 ];
 
+/// What the body of an answer has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    Nothing,
+    /// The session that was made; its writer is to be noted.
+    Session,
+}
+
 impl State {
     /// Looks at the head of an answer: strips what is ours, learns the session, translates a record in a header.
     pub(crate) async fn read_head(
@@ -47,7 +56,7 @@ impl State {
         }
         edits.remove_forged(headers, OURS);
         if ctx.rule.is_some() && status.is_success() {
-            self.learn_from_head(ctx, headers);
+            self.learn_from_head(ctx, headers).await;
         }
         self.translate_header(ctx, headers, &mut edits).await?;
         self.explain(ctx, &mut edits);
@@ -80,9 +89,9 @@ impl State {
         Ok((body, edits))
     }
 
-    /// Looks at the body of an answer for the session id of a create.
-    pub(crate) fn read_body(&self, ctx: &mut Ctx, piece: Option<&Bytes>, end: bool) {
-        let Some(learning) = &mut ctx.learning else { return };
+    /// Looks at the body of an answer for the session id of a create. Where it has learned one, its writer is to be noted.
+    pub(crate) fn read_body(&self, ctx: &mut Ctx, piece: Option<&Bytes>, end: bool) -> Learned {
+        let Some(learning) = &mut ctx.learning else { return Learned::Nothing };
         if let Some(piece) = piece {
             learning.extend_from_slice(piece);
         }
@@ -96,11 +105,12 @@ impl State {
             match pointer.text(&body) {
                 Ok(id) if is_id(&id) => {
                     ctx.session = Some(id);
-                    self.note_writer(ctx);
+                    return Learned::Session;
                 }
                 Ok(_) | Err(_) => self.counters.unidentified.one(),
             }
         }
+        Learned::Nothing
     }
 
     /// Adds the line that says where the request went and why.
@@ -188,20 +198,24 @@ impl State {
     }
 
     /// Notes who wrote the session's record, where nothing better is known.
-    fn note_writer(&self, ctx: &Ctx) {
-        if let (Some(session), Some(placed)) = (&ctx.session, &ctx.placed)
-            && self.directory.get(session).is_none_or(|entry| entry.carry.is_empty())
-        {
-            let server = placed.server();
-            self.note(ctx, session, &server.version, Some(&server.name), Bytes::new());
+    pub(crate) async fn note_writer(&self, ctx: &Ctx) {
+        if let Some((session, entry)) = written(ctx) {
+            self.sessions.note(session, entry, Guard::UnlessCarry).await;
         }
     }
 
-    fn learn_from_head(&self, ctx: &mut Ctx, headers: &HeaderMap) {
+    /// The same for who can't wait as a future does.
+    pub(crate) fn note_writer_now(&self, ctx: &Ctx) {
+        if let Some((session, entry)) = written(ctx) {
+            self.sessions.note_now(session, entry, Guard::UnlessCarry);
+        }
+    }
+
+    async fn learn_from_head(&self, ctx: &mut Ctx, headers: &HeaderMap) {
         match (ctx.kind(), ctx.rule.as_ref().map(|rule| rule.id.clone())) {
             (Some(Kind::End), _) => {
                 if let Some(session) = &ctx.session {
-                    self.directory.forget(session);
+                    self.sessions.forget(session).await;
                 }
             }
             (_, Some(IdPlace::ResponseHeader(name))) => {
@@ -209,7 +223,7 @@ impl State {
                 match id {
                     Some(id) => {
                         ctx.session = Some(id.to_string());
-                        self.note_writer(ctx);
+                        self.note_writer(ctx).await;
                     }
                     None => self.counters.unidentified.one(),
                 }
@@ -221,7 +235,7 @@ impl State {
                     ctx.learning = Some(BytesMut::new());
                 }
             }
-            (Some(Kind::Create), _) => self.note_writer(ctx),
+            (Some(Kind::Create), _) => self.note_writer(ctx).await,
             (Some(Kind::Join) | None, _) => {}
         }
     }
@@ -264,7 +278,10 @@ impl State {
         client: Version,
     ) -> Result<Option<Bytes>, Refusal> {
         let Some(generation) = ctx.generation.clone() else { return Ok(None) };
-        let carry = ctx.kept.clone().unwrap_or_else(|| self.carry_of(ctx));
+        let carry = match &ctx.kept {
+            Some(kept) => kept.clone(),
+            None => self.carry_of(ctx).await,
+        };
         let target = Target::Client(client);
         let Some(translation) = self.normalize(ctx, &generation, (&record, &carry), target, Owner::Server).await?
         else {
@@ -272,7 +289,8 @@ impl State {
         };
         if let Some(session) = ctx.session.as_ref().filter(|_| self.carrier.comes_back()) {
             let writer = ctx.placed.as_ref().map(|placed| placed.server().name.clone());
-            self.note(ctx, session, generation.manifest().id(client), writer.as_deref(), translation.carry.into());
+            self.note(ctx, session, generation.manifest().id(client), writer.as_deref(), translation.carry.into())
+                .await;
         }
         Ok(Some(translation.record.into()))
     }
@@ -372,6 +390,12 @@ impl State {
         edits.apply(answer.headers_mut());
         answer
     }
+}
+
+/// The request's session, and what is known of it by the server that has answered.
+fn written(ctx: &Ctx) -> Option<(&str, Entry)> {
+    let (session, server) = (ctx.session.as_deref()?, ctx.placed.as_ref()?.server());
+    Some((session, entry(ctx, &server.version, Some(&server.name), Bytes::new())))
 }
 
 /// Whether an answer of this status has no body, whatever its head says.

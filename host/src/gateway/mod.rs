@@ -29,6 +29,7 @@ mod proxy;
 mod reload;
 mod request;
 mod session;
+mod sessions;
 mod shadow;
 mod state;
 mod translate;
@@ -47,6 +48,7 @@ pub use proxy::Gate;
 pub use request::Ctx;
 
 use crate::config::{Config, ConfigError, GuestEntry, IsolationKey, RolloutEntry, ServerEntry};
+use crate::directory::DirectoryStatus;
 use crate::error::LoadError;
 use crate::fleet::FleetError;
 use crate::generation::Generation;
@@ -59,6 +61,7 @@ use crate::supply::{self, Address};
 use admin::Admin;
 use decisions::Decisions;
 use intake::Intake;
+use sessions::Sessions;
 use state::State;
 
 /// A gateway that runs. Dropping it stops it at once; `stop` lets requests finish.
@@ -205,6 +208,11 @@ impl Gateway {
         self.state.members().health()
     }
 
+    /// Where the directory stands: whether it is shared, and whether it is to be reached.
+    pub fn directory(&self) -> DirectoryStatus {
+        self.state.sessions.status()
+    }
+
     /// Replaces the servers; requests that are under way stay where they are. Servers that stay keep their health.
     ///
     /// # Errors
@@ -316,11 +324,13 @@ fn open(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Resu
     intake.found(runtime.generation().as_deref());
     let decisions = config.decisions.as_ref().map(Decisions::open).transpose()?;
     let supply = Supply::of(&config)?;
-    Ok((Arc::new(State::new(config, runtime, store, seal, (intake, decisions))?), supply, front))
+    let sessions = Sessions::of(&config)?;
+    Ok((Arc::new(State::new(config, runtime, store, seal, (intake, decisions, sessions))?), supply, front))
 }
 
 /// The first pack: handed in, kept on disk, or from where the configuration says.
 fn begin(state: &Arc<State>, supply: Option<Supply>, spawner: &tokio::runtime::Handle) -> Result<(), StartError> {
+    state.sessions.start()?;
     let handed_in = state.runtime.generation();
     if handed_in.is_none() {
         state.restore();

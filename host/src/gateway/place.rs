@@ -16,6 +16,7 @@ use super::session::{IdPlace, Kind};
 use super::state::{Carrier, Members, State};
 use super::translate::{Found, Target};
 use crate::contract::Version;
+use crate::directory::Entry;
 use crate::fleet::Fleet;
 use crate::generation::Generation;
 use crate::limits::{Mode, OnFailure};
@@ -161,7 +162,7 @@ impl State {
         ctx.kept = Some(kept.clone());
         if let (Some(session), Some(placed)) = (&ctx.session, &ctx.placed) {
             let server = placed.server();
-            self.note(ctx, session, &server.version, Some(&server.name), kept);
+            self.note(ctx, session, &server.version, Some(&server.name), kept).await;
         }
         Ok(())
     }
@@ -178,7 +179,7 @@ impl State {
         let _turn = self.turn(&session).await;
         for _ in 0..=self.config.policy.retries {
             let stored = self.stored(ctx).await?;
-            let entry = self.directory.get(&session);
+            let entry = self.sessions.look(&session).await;
             let held = match &stored {
                 Some(stored) => {
                     match self.detect(generation, &stored.bytes, (entry.as_ref(), fleet), Owner::Store).await? {
@@ -192,7 +193,7 @@ impl State {
                 && ctx.kind() != Some(Kind::Create)
                 && entry.is_some_and(|entry| !entry.carry.is_empty())
             {
-                self.directory.forget(&session); // a carry lives no longer than its record
+                self.sessions.forget(&session).await; // a carry lives no longer than its record
             }
             let ask = Ask { session: ctx.route_key(), record: held, load: Load::of(&members.in_flight) };
             let tier = self.take(ctx, members, Some(generation.matrix()), generation.route(&ask, fleet))?;
@@ -202,7 +203,7 @@ impl State {
             else {
                 return Ok(());
             };
-            let carry = self.carry_of(ctx);
+            let carry = self.carry_of(ctx).await;
             let pair = (held.version, version);
             let translated = self.translate(ctx, generation, (&stored.bytes, &carry), pair, Owner::Store).await?;
             let Some(translation) = translated else { return Ok(()) };
@@ -212,13 +213,13 @@ impl State {
                     ctx.seen = Some(tag);
                     if let Some(placed) = &ctx.placed {
                         let server = placed.server();
-                        self.note(ctx, &session, &server.version, Some(&server.name), translation.carry.into());
+                        self.note(ctx, &session, &server.version, Some(&server.name), translation.carry.into()).await;
                     }
                     return Ok(());
                 }
                 CasOutcome::Changed => self.counters.races.one(),
                 CasOutcome::Gone => {
-                    self.directory.forget(&session);
+                    self.sessions.forget(&session).await;
                     ctx.seen = None;
                     return Ok(());
                 }
@@ -236,7 +237,7 @@ impl State {
         let stored = self.stored(ctx).await;
         let held = match stored {
             Ok(Some(stored)) => {
-                let entry = ctx.session.as_ref().and_then(|session| self.directory.get(session));
+                let entry = self.entry_of(ctx).await;
                 match self.detect(generation, &stored.bytes, (entry.as_ref(), fleet), Owner::Store).await {
                     Ok(Found::Known(held)) => Ok(Some(held)),
                     Ok(Found::Passes) => Ok(None),
@@ -309,9 +310,15 @@ impl State {
     }
 
     /// The carry that the directory keeps for the request's session now.
-    pub(crate) fn carry_of(&self, ctx: &Ctx) -> Bytes {
-        let entry = ctx.session.as_ref().and_then(|session| self.directory.get(session));
-        entry.map(|entry| entry.carry).unwrap_or_default()
+    pub(crate) async fn carry_of(&self, ctx: &Ctx) -> Bytes {
+        self.entry_of(ctx).await.map(|entry| entry.carry).unwrap_or_default()
+    }
+
+    async fn entry_of(&self, ctx: &Ctx) -> Option<Entry> {
+        match &ctx.session {
+            Some(session) => self.sessions.look(session).await,
+            None => None,
+        }
     }
 
     /// A body that was collected while it streamed, made readable for its server.
@@ -342,7 +349,7 @@ impl State {
         let kept = Bytes::from(translation.carry);
         ctx.kept = Some(kept.clone());
         if let Some(session) = &ctx.session {
-            self.note(ctx, session, &server.version, Some(&server.name), kept);
+            self.note(ctx, session, &server.version, Some(&server.name), kept).await;
         }
         Ok(splice(&body, place, &translation.record))
     }

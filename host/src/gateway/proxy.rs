@@ -12,6 +12,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::{Error, ErrorType};
 
 use super::adapter::Adapter;
+use super::answer::Learned;
 use super::edits::Edits;
 use super::failure::{is_client_gone, unclear};
 use super::held::Slot;
@@ -179,7 +180,9 @@ impl ProxyHttp for Gate {
         end: bool,
         ctx: &mut Ctx,
     ) -> pingora::Result<Option<Duration>> {
-        self.0.read_body(ctx, body.as_ref(), end);
+        if self.0.read_body(ctx, body.as_ref(), end) == Learned::Session {
+            self.0.note_writer_now(ctx); // before the client has the last byte, and Pingora waits for no future here
+        }
         Ok(None)
     }
 
@@ -212,7 +215,10 @@ impl ProxyHttp for Gate {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
         if e.is_none() {
-            self.0.read_body(ctx, None, true); // where the end of the body came without a piece
+            // Where the end of the body came without a piece.
+            if self.0.read_body(ctx, None, true) == Learned::Session {
+                self.0.note_writer(ctx).await;
+            }
         }
         let left = session.subrequest_ctx.as_ref().and_then(|shared| shared.user_ctx()?.downcast_ref::<Slot>());
         match left {

@@ -271,7 +271,10 @@ impl Ctx {
         if self.session.is_none() && !self.learns_later() {
             state.counters.unidentified.one();
         }
-        self.entry = self.session.as_ref().and_then(|session| state.directory.get(session));
+        self.entry = match &self.session {
+            Some(session) => state.sessions.look(session).await,
+            None => None,
+        };
         if let Some(pointer) = state.carrier.in_requests() {
             self.take_record(state, pointer)?;
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
@@ -17,10 +16,10 @@ use super::decisions::Decisions;
 use super::intake::Intake;
 use super::pointer::Pointer;
 use super::session::Rules;
+use super::sessions::Sessions;
 use super::shadow::Shadow;
 use crate::config::{Config, Encoding, FailureKey, ModeKey, SelectionKey, ServerEntry};
 use crate::contract::{CarryPlace, Fidelity};
-use crate::directory::{Directory, DirectoryLimits};
 use crate::fleet::{Fleet, FleetError, Server};
 use crate::generation::Generation;
 use crate::limits::{FailurePolicy, Mode, OnFailure};
@@ -37,7 +36,7 @@ pub(crate) struct State {
     pub(crate) carrier: Carrier,
     pub(crate) runtime: Runtime,
     pub(crate) store: Option<Arc<dyn Store>>,
-    pub(crate) directory: Directory,
+    pub(crate) sessions: Sessions,
     pub(crate) counters: Counters,
     pub(crate) offload: Offload,
     pub(crate) failure: FailurePolicy,
@@ -133,7 +132,7 @@ impl State {
         runtime: Runtime,
         store: Option<Arc<dyn Store>>,
         seal: Option<Seal>,
-        (intake, decisions): (Intake, Option<Decisions>),
+        (intake, decisions, sessions): (Intake, Option<Decisions>, Sessions),
     ) -> Result<State, FleetError> {
         let carrier = carrier(&config);
         let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
@@ -146,11 +145,7 @@ impl State {
         };
         Ok(State {
             rules: Rules::new(&config),
-            directory: Directory::new(&DirectoryLimits {
-                entries: config.directory.max_sessions,
-                bytes: config.directory.max_bytes,
-                idle: Duration::from_secs(config.directory.ttl_s),
-            }),
+            sessions,
             counters: Counters::default(),
             offload: Offload::new(lanes),
             failure: FailurePolicy { load: on(config.policy.on_load_failure), call: on(config.policy.on_call_failure) },

@@ -10,7 +10,7 @@ use super::problem::{Owner, Refusal, Refused};
 use super::request::Ctx;
 use super::state::State;
 use crate::contract::{Counts, Detection, Fidelity, Normalized, Outlook, Translation, Version};
-use crate::directory::{Entry, OtherShape};
+use crate::directory::{Entry, Guard, OtherShape};
 use crate::error::{CallError, FaultKind};
 use crate::fleet::{Fleet, Server};
 use crate::generation::Generation;
@@ -121,7 +121,7 @@ impl State {
                 verdict.fidelity, verdict.reason
             );
             if let (Target::Server(..), Some(session)) = (target, &ctx.session) {
-                self.note(ctx, session, from, None, carry.clone()); // the next try goes to a server of that version
+                self.note(ctx, session, from, None, carry.clone()).await; // the next try goes to a server of that version
             }
             return Err(Refusal::new(Refused::NoServer, detail));
         }
@@ -148,11 +148,8 @@ impl State {
     }
 
     /// Notes in the directory what a session's record is now, with its carry.
-    pub(crate) fn note(&self, ctx: &Ctx, session: &str, version: &str, writer: Option<&str>, carry: Bytes) {
-        let manifest = ctx.generation.as_deref().map(Generation::manifest);
-        let shape = manifest.and_then(|manifest| manifest.shape(version));
-        let entry = Entry { version: version.into(), shape, writer: writer.map(Into::into), carry };
-        self.directory.note(session, entry);
+    pub(crate) async fn note(&self, ctx: &Ctx, session: &str, version: &str, writer: Option<&str>, carry: Bytes) {
+        self.sessions.note(session, entry(ctx, version, writer, carry), Guard::Any).await;
     }
 
     /// What the directory's entry says of its record's version; nothing where the active pack means another shape by
@@ -223,6 +220,13 @@ impl State {
         ctx.counts.lost += counts.lost;
         ctx.translated = Some(pair);
     }
+}
+
+/// What the directory is told of a record of this version.
+pub(crate) fn entry(ctx: &Ctx, version: &str, writer: Option<&str>, carry: Bytes) -> Entry {
+    let manifest = ctx.generation.as_deref().map(Generation::manifest);
+    let shape = manifest.and_then(|manifest| manifest.shape(version));
+    Entry { version: version.into(), shape, writer: writer.map(Into::into), carry }
 }
 
 /// A call with the time that it took.

@@ -88,6 +88,25 @@ ramp = { "2" = 10 }
 }
 
 #[test]
+fn a_shared_directory_that_can_not_be_is_refused_and_its_password_told_to_nobody() {
+    let said = |directory: &str| problems(&format!("[[server]]\naddress = \"127.0.0.1:1\"\n[directory]\n{directory}"));
+    for wrong in ["http://hush:hush@h", "hush", "redis://u:hush@h/x", "redis://u:hu sh@h:99999"] {
+        let problems = said(&format!("redis = \"{wrong}\"\n"));
+        assert!(problems.len() == 1 && problems[0].contains("redis://[user:password@]host"), "{problems:?}");
+        assert!(!problems[0].contains("hush"), "{problems:?}");
+    }
+    let said = said(
+        "redis = \"rediss://h\"\nprefix = \"\"\ntimeout_ms = 0\nttl_s = 10\naway_s = 11\nfresh_ms = 11000\npassword = {}\n",
+    );
+    let has = |part: &str| assert!(said.iter().any(|line| line.contains(part)), "{part}: {said:?}");
+    has("without TLS");
+    has("without a prefix");
+    has("expected 1 to 10000 ms");
+    has("a secret is read from one place");
+    assert_eq!(said.iter().filter(|line| line.contains("what is forgotten is not believed")).count(), 2);
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_refused_with_its_line() {
     let found = problems("listen = \nmode = \"off\"\n");
     assert!(found[0].starts_with("unskew.toml:1:"), "{found:?}");

@@ -10,11 +10,14 @@ mod canary;
 mod config;
 mod crash;
 mod decisions;
+mod directory;
 mod hardening;
 mod headers;
 mod modes;
 mod pack;
 mod program;
+#[allow(dead_code, reason = "shared with the surfaces' tests")]
+mod redis;
 mod reload;
 mod routing;
 mod seal;

@@ -32,6 +32,9 @@ pub(super) fn status(status: &Value) -> String {
             text.push_str(&format!("ALARM     {words}{}\n", on_one_line(trouble)));
         }
     }
+    if let Some(reason) = status["directory"]["reason"].as_str() {
+        text.push_str(&format!("ALARM     directory is away: {}\n", on_one_line(reason)));
+    }
     text.push('\n');
     for life in status["generations"].as_array().into_iter().flatten() {
         let member = |name: &str| life[name].as_str().map(on_one_line).unwrap_or_default();

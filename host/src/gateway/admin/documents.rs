@@ -31,6 +31,7 @@ pub(super) fn status(state: &State) -> Value {
         "expired": status.expired.map(moment::written),
         "source": source,
         "last_good": keeping,
+        "directory": state.sessions.status().json(),
         "generations_alive": stats.generations_alive,
         "swaps": stats.swaps,
         "refused": stats.refused,

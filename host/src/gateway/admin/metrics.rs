@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use crate::directory::DirectoryLink;
 use crate::gateway::state::State;
 use crate::generation::Generation;
 
@@ -45,6 +46,12 @@ fn process(page: &mut Page, state: &State) {
         page.head(name, Kind::Gauge, help);
         page.line(name, &[], value);
     }
+    let directory = state.sessions.status();
+    let is_away = u64::from(matches!(directory.link, DirectoryLink::Away { .. }));
+    page.head("unskew_directory_away", Kind::Gauge, "Whether the directory that gateways share doesn't answer.");
+    page.line("unskew_directory_away", &[], is_away);
+    page.head("unskew_directory_sessions", Kind::Gauge, "Sessions that are known in this process, roughly.");
+    page.line("unskew_directory_sessions", &[], directory.entries);
     let counters = [
         ("unskew_swaps_total", "Generations published.", stats.swaps),
         ("unskew_refused_total", "Packs and guests refused.", stats.refused),
@@ -56,6 +63,17 @@ fn process(page: &mut Page, state: &State) {
             "unskew_decisions_dropped_total",
             "Lines that the decision log could not take in time.",
             state.decisions.as_ref().map_or(0, |decisions| decisions.dropped()),
+        ),
+        ("unskew_directory_asked_total", "Looks and notes that were for the shared directory.", directory.asked),
+        (
+            "unskew_directory_unanswered_total",
+            "Looks and notes that the shared directory did not answer in time.",
+            directory.unanswered,
+        ),
+        (
+            "unskew_directory_unread_total",
+            "Values of the shared directory that were none of ours, and taken as not there.",
+            directory.unread,
         ),
         ("unskew_pool_exhausted_total", "Calls that found no free instance in time.", stats.pool_exhausted),
     ];
