@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::de::IgnoredAny;
 use unskew_guest::Rules;
+use unskew_guest_portable as portable;
 
 use packs::laws::string;
 pub use packs::laws::{at_limit, laws, text};
@@ -19,13 +20,15 @@ pub struct Loaded {
     pub source: Source,
     ops: Vec<String>,
     rules: Mutex<Rules>,
+    portable: Mutex<portable::Rules>,
 }
 
 /// All packs of testdata, loaded, by name.
 pub static PACKS: LazyLock<Vec<Loaded>> = LazyLock::new(|| {
     let load = |source: Source| {
         let rules = Rules::load(source.json.as_bytes()).unwrap_or_else(|why| panic!("{}: {why:#?}", source.name));
-        Loaded { ops: source.ops(), source, rules: Mutex::new(rules) }
+        let portable = portable::Rules::load(source.json.as_bytes()).expect("what loads with SIMD loads without");
+        Loaded { ops: source.ops(), source, rules: Mutex::new(rules), portable: Mutex::new(portable) }
     };
     sources().into_iter().map(load).collect()
 });
@@ -50,6 +53,11 @@ impl Loaded {
     /// Its rules; those that a panic has left behind, too, as an instance that failed would be.
     pub fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The same without SIMD.
+    pub fn portable(&self) -> MutexGuard<'_, portable::Rules> {
+        self.portable.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use subject::portable::portable;
 use subject::{Native, component};
 use unskew::laws::{Refused, Subject};
 use unskew::{CarryPlace, Counts, LoadError, Pack, Runtime, Translation, Version};
@@ -61,6 +62,11 @@ fn cases_hold_natively() {
 #[test]
 fn cases_hold_in_the_sandbox() {
     run(|pack| component(pack));
+}
+
+#[test]
+fn cases_hold_without_simd() {
+    run(|pack| portable(pack));
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn main() {
             let number = number as u8;
             write(&folder, "scan", record.as_bytes());
             write(&folder, "translate", &[&[at], record.as_bytes()].concat());
+            write(&folder, "portable", &[&[at], record.as_bytes()].concat());
             let picks: Vec<u8> = (0..source.ops().len() as u8).take(24).collect();
             write(&folder, "plan", &[&[at, number, 6], &picks[..]].concat());
             for carry in &source.carries {

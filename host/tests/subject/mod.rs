@@ -1,6 +1,8 @@
 //! What is tested twice: the guest linked natively, and the component behind the library.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; not every file uses everything")]
 
+pub(crate) mod portable;
+
 use std::sync::{Arc, Mutex};
 
 use unskew::laws::{Refused, Subject};
