@@ -42,9 +42,10 @@ mutants:        ## change plan, fuse, emit, splice and carry in hundreds of ways
 	@tools/setup mutants
 	UNSKEW_LAWS=300 cargo mutants $(if $(SHARD),--shard $(SHARD))
 
-soak: setup     ## the long forms: five minutes of swaps under load, two hundred kills; prints the figures
+soak: setup     ## the long forms: twice five minutes of swaps under load, two hundred kills; prints the figures
 	@tools/setup tests
 	UNSKEW_SWAP_SECONDS=$(or $(SECONDS),300) cargo test --release --locked -p unskew --test swap -- --nocapture
+	UNSKEW_SWAP_SECONDS=$(or $(SECONDS),300) cargo test --release --locked -p unskew --test gateway swaps -- --nocapture
 	UNSKEW_KILLS=$(or $(KILLS),200) cargo test --release --locked -p unskew --test gateway crash -- --nocapture
 
 bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it

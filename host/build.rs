@@ -15,7 +15,9 @@ fn main() -> Result<()> {
     }
     let module = compile(workspace, &out.join("guest"))?;
     let component = wit_component::ComponentEncoder::default().validate(true).module(&module)?.encode()?;
-    std::fs::write(out.join("guest.wasm"), component)?;
+    // Renamed into place: where target folders were copied by links, what the other copy has stays its own.
+    std::fs::write(out.join("guest.part"), component)?;
+    std::fs::rename(out.join("guest.part"), out.join("guest.wasm"))?;
     Ok(())
 }
 

@@ -120,6 +120,7 @@ pub(crate) fn for_each_rule<'c>(rules: &'c [Rule], scope: &Path, visit: &mut dyn
 fn read(mut table: Table<'_>) -> Option<Checked> {
     let name = table.need("name").and_then(|field| field.string());
     let revision = table.need("revision").and_then(|field| field.integer(0..=u64::MAX));
+    read_after(&mut table, revision);
     let policy =
         table.take("policy").map_or(Some(Policy::default()), |field| read_policy(field.called("policy").table()?));
     let versions = read_versions(&mut table);
@@ -135,6 +136,16 @@ fn read(mut table: Table<'_>) -> Option<Checked> {
     let complete = versions.len() > steps.len() && steps.len() + 1 == versions.len();
     table.finish();
     complete.then_some(Checked { name: name?, revision: revision?, versions, steps, collections, examples, policy })
+}
+
+/// The revision beside which gateways may serve by this one. The host holds a gateway to it, before it loads the pack.
+fn read_after(table: &mut Table<'_>, revision: Option<u64>) {
+    let Some(field) = table.take("after") else { return };
+    if let (Some(after), Some(revision)) = (field.integer(0..=u64::MAX), revision)
+        && after >= revision
+    {
+        field.problem(format!("after must be below the pack's own revision {revision}, found {after}"));
+    }
 }
 
 fn read_versions(table: &mut Table<'_>) -> Vec<Version> {

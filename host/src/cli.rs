@@ -1,6 +1,7 @@
 //! The command line: what can be said, how answers are printed, and what each exit code means.
 
 mod check;
+mod compile_guest;
 mod demo;
 mod detect;
 mod explain;
@@ -50,6 +51,8 @@ enum Command {
     Replay(replay::Replay),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
+    #[command(hide = true)]
+    CompileGuest(compile_guest::CompileGuest),
 }
 
 /// What a command that could do its work found, the best first.
@@ -129,6 +132,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Replay(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
+        Command::CompileGuest(command) => command.execute(),
     }
 }
 

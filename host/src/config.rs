@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use read::ConfigError;
 pub use rules::{
     AdminEntry, DecisionsEntry, EtcdSourceEntry, GuestEntry, HttpSourceEntry, IsolationKey, PromoteKey, RolloutEntry,
-    SourceEntry, TrustEntry, TrustKeyEntry,
+    SourceEntry, TlsEntry, TracingEntry, TrustEntry, TrustKeyEntry,
 };
 pub use schema::json_schema;
 
@@ -51,6 +51,9 @@ pub struct Config {
     /// The decision log; without it there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decisions: Option<DecisionsEntry>,
+    /// Traces for a collector; without it there are none, and a `traceparent` passes as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingEntry>,
     /// The admin API; without it there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<AdminEntry>,
@@ -142,6 +145,7 @@ impl Default for Config {
             guest: GuestEntry::default(),
             rollout: RolloutEntry::default(),
             decisions: None,
+            tracing: None,
             admin: None,
             explain: false,
             threads: 0,

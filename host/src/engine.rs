@@ -1,22 +1,16 @@
-//! The sandbox of this process: one wasmtime engine, its ticker, and the guests that it has compiled.
+//! The sandbox of this process: one wasmtime engine and its ticker.
 //!
 //! One engine serves all runtimes of a process, because what it owns is the process's: the address space of the
 //! instance pool (4 GiB reserved per memory, so that bounds checks cost nothing), trap signals, the ticker's thread.
-//! It is made at the first use, hence after a `fork` of the host. A guest is compiled once per process and digest
-//! (hundreds of milliseconds), so that a swap of packs alone takes milliseconds.
+//! It is made at the first use, hence after a `fork` of the host.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
+use std::hash::{Hash as _, Hasher};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
 
-use crate::bindings::GuestPre;
 use crate::error::GuestError;
-use crate::instance::State;
-use crate::limits::Limits;
 use crate::pack::Digest;
 
 /// How often running calls are looked at: a runaway call ends at most this long after its budget.
@@ -41,7 +35,7 @@ pub enum Traps {
 #[error("the sandbox of this process runs already: say how it traps before the first pack is loaded")]
 pub struct RunsAlready;
 
-static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+static ENGINE: OnceLock<Result<(Engine, Form), String>> = OnceLock::new();
 static TRAPS: OnceLock<Traps> = OnceLock::new();
 
 /// Says how the sandbox of this process traps; before the first pack is loaded.
@@ -53,119 +47,97 @@ pub fn set_traps(traps: Traps) -> Result<(), RunsAlready> {
     if ENGINE.get().is_none() && said == traps { Ok(()) } else { Err(RunsAlready) }
 }
 
-/// A guest that keeps the contract's form: it imports nothing and exports everything.
-pub(crate) struct Compiled {
-    pub(crate) pre: GuestPre<State>,
-    pub(crate) digest: Digest,
-}
-
 /// The guest that this crate was built with.
-pub(crate) fn standard_guest() -> Result<Arc<Compiled>, GuestError> {
-    static STANDARD: OnceLock<Result<Arc<Compiled>, GuestError>> = OnceLock::new();
-    STANDARD.get_or_init(|| compiled(STANDARD_WASM)).clone()
-}
-
-/// Its bytes.
 pub(crate) const STANDARD_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
 
-/// Their digest.
+/// Its digest.
 pub(crate) fn standard_digest() -> Digest {
     static DIGEST: OnceLock<Digest> = OnceLock::new();
     *DIGEST.get_or_init(|| Digest::of(STANDARD_WASM))
 }
 
-/// Compiles and checks a guest on a thread of its own, or finds it compiled. Cranelift can't be stopped: what takes too
-/// long is given up, and its thread ends when it ends. What it can cost by then is bounded by the guest's length and
-/// by the length of its functions, since register allocation is the one thing that isn't linear.
-pub(crate) fn compile(wasm: &[u8], limits: &Limits) -> Result<Arc<Compiled>, GuestError> {
-    static AT_WORK: AtomicUsize = AtomicUsize::new(0);
-    const AT_ONCE: usize = 4;
-    let limit = limits.artefact;
-    if wasm.len() > limit {
-        return Err(GuestError::TooLarge { found: wasm.len(), limit });
-    }
-    bounded(wasm)?;
-    let slow = GuestError::Slow { limit: limits.compile };
-    if AT_WORK.fetch_add(1, Ordering::SeqCst) >= AT_ONCE {
-        AT_WORK.fetch_sub(1, Ordering::SeqCst);
-        return Err(slow);
-    }
-    let (done, outcome) = mpsc::channel();
-    let wasm = wasm.to_vec();
-    let worker = std::thread::Builder::new().name("unskew-compile".into()).spawn(move || {
-        let _ = done.send(compiled(&wasm)); // nobody listens any more where it took too long
-        AT_WORK.fetch_sub(1, Ordering::SeqCst);
-    });
-    if let Err(error) = worker {
-        AT_WORK.fetch_sub(1, Ordering::SeqCst);
-        return Err(GuestError::Engine(format!("no thread to compile on: {error}")));
-    }
-    outcome.recv_timeout(limits.compile).unwrap_or(Err(slow))
+/// The engine of this process.
+pub(crate) fn engine() -> Result<&'static Engine, GuestError> {
+    made().map(|(engine, _)| engine)
 }
 
-/// Refuses guests that are made to compile slowly.
-fn bounded(wasm: &[u8]) -> Result<(), GuestError> {
-    const FUNCTIONS: u32 = 50_000;
-    const FUNCTION_BYTES: usize = 256 << 10;
-    let mut functions = 0_u32;
-    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
-        match payload {
-            Ok(wasmparser::Payload::CodeSectionStart { count, .. }) => functions = functions.saturating_add(count),
-            Ok(wasmparser::Payload::CodeSectionEntry(body)) if body.range().len() > FUNCTION_BYTES => {
-                let found = body.range().len();
-                let reason = format!("it has a function of {found} bytes, {FUNCTION_BYTES} are allowed");
-                return Err(GuestError::Compile(reason));
-            }
-            Ok(_) => {}
-            Err(_) => return Ok(()), // the engine says better what is wrong with it
+/// Which form the engine of this process has.
+pub(crate) fn form() -> Result<Form, GuestError> {
+    made().map(|(_, form)| *form)
+}
+
+/// What the code that this engine compiles depends on: wasmtime's version and settings, the features of the CPU.
+pub(crate) fn digest() -> Result<Digest, GuestError> {
+    struct Bytes(Vec<u8>);
+    impl Hasher for Bytes {
+        fn finish(&self) -> u64 {
+            0 // nobody asks
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
         }
     }
-    match functions > FUNCTIONS {
-        true => Err(GuestError::Compile(format!("it has {functions} functions, {FUNCTIONS} are allowed"))),
-        false => Ok(()),
+    let mut bytes = Bytes(env!("CARGO_PKG_VERSION").as_bytes().to_vec());
+    engine()?.precompile_compatibility_hash().hash(&mut bytes);
+    Ok(Digest::of(&bytes.0))
+}
+
+/// An engine for a process that only compiles: what it makes runs in an engine of this form.
+pub(crate) fn compiling(form: Form) -> Result<Engine, GuestError> {
+    Engine::new(&config(form)).map_err(|error| GuestError::Engine(one_line(&error)))
+}
+
+/// What of an engine's settings depends on the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    traps: Traps,
+    room: Room,
+}
+
+/// How much address space there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Enough to reserve a whole memory for each instance.
+    Ample,
+    /// Nothing is reserved, so every access is checked.
+    Cramped,
+}
+
+impl Form {
+    const ALL: [(Form, &str); 4] = [
+        (Form { traps: Traps::Signals, room: Room::Ample }, "signals"),
+        (Form { traps: Traps::Checks, room: Room::Ample }, "checks"),
+        (Form { traps: Traps::Signals, room: Room::Cramped }, "signals-cramped"),
+        (Form { traps: Traps::Checks, room: Room::Cramped }, "checks-cramped"),
+    ];
+
+    /// The form of this name.
+    pub(crate) fn read(name: &str) -> Option<Form> {
+        Form::ALL.iter().find(|(_, known)| *known == name).map(|(form, _)| *form)
+    }
+
+    /// Its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        Form::ALL.iter().find(|(form, _)| *form == self).map_or("signals", |(_, name)| name)
     }
 }
 
-fn compiled(wasm: &[u8]) -> Result<Arc<Compiled>, GuestError> {
-    static COMPILED: Mutex<Option<HashMap<Digest, Weak<Compiled>>>> = Mutex::new(None);
-    let digest = Digest::of(wasm);
-    // Compiling under the lock: whoever wants the same guest waits for it instead of compiling it again.
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    let compiled = compiled.get_or_insert_default();
-    if let Some(guest) = compiled.get(&digest).and_then(Weak::upgrade) {
-        return Ok(guest);
-    }
-    compiled.retain(|_, guest| guest.strong_count() > 0);
-    let guest = Arc::new(Compiled { pre: check(wasm)?, digest });
-    compiled.insert(digest, Arc::downgrade(&guest));
-    Ok(guest)
-}
-
-fn check(wasm: &[u8]) -> Result<GuestPre<State>, GuestError> {
-    let engine = engine()?;
-    let component = Component::new(engine, wasm).map_err(|error| GuestError::Compile(one_line(&error)))?;
-    let imports: Vec<String> = component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect();
-    if !imports.is_empty() {
-        return Err(GuestError::Imports(imports));
-    }
-    component.initialize_copy_on_write_image().map_err(|error| GuestError::Compile(one_line(&error)))?;
-    let linked = Linker::new(engine).instantiate_pre(&component);
-    linked.and_then(GuestPre::new).map_err(|error| GuestError::Exports(one_line(&error)))
-}
-
-fn engine() -> Result<&'static Engine, GuestError> {
-    let engine = ENGINE.get_or_init(|| {
+fn made() -> Result<&'static (Engine, Form), GuestError> {
+    let made = ENGINE.get_or_init(|| {
+        let traps = *TRAPS.get_or_init(Traps::default);
+        let [ample, cramped] = [Room::Ample, Room::Cramped].map(|room| Form { traps, room });
         // Without the address space for a pool (`ulimit -v`), instances are made one by one: slower, not wrong.
-        let engine = Engine::new(config().allocation_strategy(pool()))
-            .or_else(|_| Engine::new(&cramped()))
+        let (engine, form) = Engine::new(config(ample).allocation_strategy(pool()))
+            .map(|engine| (engine, ample))
+            .or_else(|_| Engine::new(&config(cramped)).map(|engine| (engine, cramped)))
             .map_err(|error| one_line(&error))?;
         tick(&engine).map_err(|error| format!("no thread for the CPU budget: {error}"))?;
-        Ok(engine)
+        Ok((engine, form))
     });
-    engine.as_ref().map_err(|error| GuestError::Engine(error.clone()))
+    made.as_ref().map_err(|error| GuestError::Engine(error.clone()))
 }
 
-fn config() -> Config {
+fn config(form: Form) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -178,23 +150,19 @@ fn config() -> Config {
         .wasm_memory64(false)
         .max_wasm_stack(256 << 10)
         .generate_address_map(false);
-    match TRAPS.get_or_init(Traps::default) {
+    match form.traps {
         Traps::Signals => {}
         Traps::Checks => {
             config.signals_based_traps(false);
         }
     }
-    config
-}
-
-/// For processes whose address space is limited: nothing is reserved, so every access is checked.
-fn cramped() -> Config {
-    let mut config = config();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-        .memory_reservation(0)
-        .memory_reservation_for_growth(1 << 20)
-        .memory_guard_size(64 << 10);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    match form.room {
+        Room::Ample => {}
+        Room::Cramped => {
+            config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
+        }
+    }
     config
 }
 

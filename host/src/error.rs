@@ -102,6 +102,20 @@ pub enum LoadError {
         /// The offered revision.
         offered: u64,
     },
+    /// The pack comes after a revision that was never here.
+    #[error(
+        "pack {name:?}: revision {offered} comes after revision {after}, and revision {active} is active: take revision {after} or a newer one first, or force the swap"
+    )]
+    TooEarly {
+        /// The pack's own name.
+        name: String,
+        /// The active revision.
+        active: u64,
+        /// The revision that must have been active.
+        after: u64,
+        /// The offered revision.
+        offered: u64,
+    },
     /// The pack or the guest isn't trusted.
     #[error("{name}: {reason}")]
     Untrusted {
@@ -156,6 +170,12 @@ pub enum GuestError {
     Slow {
         /// The limit.
         limit: Duration,
+    },
+    /// Compiling it takes too much memory.
+    #[error("compiling it takes more than {} MiB of memory: build a smaller one, or raise the limit on compiling", .limit >> 20)]
+    Greedy {
+        /// The limit in bytes.
+        limit: u64,
     },
     /// The bytes are no component that the engine compiles.
     #[error("it is no component that can be compiled: {0}")]

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::bindings::{self, Answer, PackProblem};
+use crate::compile::Compiled;
 use crate::contract::{CarryPlace, Change, Detection, Failure, Manifest, Normalized, Translation, Verdict, Version};
-use crate::engine::{Compiled, MEMORY_CEILING};
+use crate::engine::MEMORY_CEILING;
 use crate::error::{CallError, Fault, FaultKind, GuestError, GuestFailure, LoadError, Problem};
 use crate::fleet::Fleet;
 use crate::guest::Guest;
@@ -57,6 +58,8 @@ pub(crate) struct MadeOf {
     /// The guest's own bytes where it isn't the standard one.
     pub(crate) guest: Option<Guest>,
     pub(crate) statement: Statement,
+    /// The revision that must have been active before it.
+    pub(crate) after: Option<u64>,
     /// Where it is reported that its guest keeps failing.
     pub(crate) line: Weak<Line>,
 }
@@ -112,6 +115,11 @@ impl Generation {
     /// What the signer of its pack says of it.
     pub fn statement(&self) -> Statement {
         self.made_of.statement
+    }
+
+    /// The revision that its pack comes after: where an older one is active, it isn't taken.
+    pub fn after(&self) -> Option<u64> {
+        self.made_of.after
     }
 
     /// When it is to be alarmed that it still serves.

@@ -12,7 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::bindings::Guest;
-use crate::engine::{Compiled, MEMORY_CEILING, TICK, one_line};
+use crate::compile::Compiled;
+use crate::engine::{MEMORY_CEILING, TICK, one_line};
 use crate::error::GuestFailure;
 use crate::stats::Counters;
 

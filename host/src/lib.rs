@@ -43,9 +43,12 @@
 //! ```
 
 mod pack;
+mod shelf;
 mod source;
 
 mod bindings;
+mod cache;
+mod compile;
 mod contract;
 mod engine;
 mod instance;
@@ -90,6 +93,7 @@ pub mod tower;
 
 pub use gateway::adapter;
 
+pub use compile::{Allowance, Compiler, compile_aside};
 pub use contract::{
     CarryPlace, Change, Counts, Detection, Failure, Fidelity, Manifest, Normalized, Outlook, Policy, Translation,
     Verdict, Version, VersionInfo,

@@ -19,8 +19,11 @@ pub struct Limits {
     pub wait: Duration,
     /// The length of a guest's artefact, in bytes.
     pub artefact: usize,
-    /// How long compiling a guest may take until it is given up. It runs on threads of its own.
+    /// How long compiling a guest may take until it is given up: CPU time where it has a process of its own, else by the
+    /// clock.
     pub compile: Duration,
+    /// The memory that compiling a guest may take, in bytes, where it has a process of its own.
+    pub compile_memory: u64,
     /// So many failures of a guest within `failures_within` put its generation aside; 0 never does. Faults of records
     /// don't count: they are answers.
     pub failures: usize,
@@ -41,6 +44,7 @@ impl Default for Limits {
             wait: Duration::from_secs(1),
             artefact: 4 << 20,
             compile: Duration::from_secs(10),
+            compile_memory: 512 << 20,
             failures: 20,
             failures_within: Duration::from_secs(60),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 
-use crate::engine::Compiled;
+use crate::compile::Compiled;
 use crate::error::LoadError;
 use crate::generation::Generation;
 use crate::life::{Ledger, Life, Phase};
@@ -252,8 +252,8 @@ impl Held {
     }
 }
 
-/// The same pack must grow, but not leap; a pack of another name is another line of revisions. Who signs a way back
-/// says from which revision it leads.
+/// The same pack must grow, but not leap, and come after what it says that it comes after; a pack of another name is
+/// another line of revisions. Who signs a way back says from which revision it leads.
 fn grown(active: &Generation, next: &Generation) -> Result<(), LoadError> {
     let (was, is) = (active.manifest(), next.manifest());
     if active.pack().digest() == next.pack().digest() {
@@ -261,9 +261,10 @@ fn grown(active: &Generation, next: &Generation) -> Result<(), LoadError> {
     }
     let back = next.statement().rollback_from == Some(was.revision);
     let (name, active, offered) = (is.name.clone(), was.revision, is.revision);
-    match was.name == is.name && !back {
-        true if offered <= active => Err(LoadError::Revision { name, active, offered }),
-        true if offered - active > LEAP => Err(LoadError::Leap { name, active, offered }),
-        true | false => Ok(()),
+    match (was.name == is.name && !back, next.after()) {
+        (true, _) if offered <= active => Err(LoadError::Revision { name, active, offered }),
+        (true, _) if offered - active > LEAP => Err(LoadError::Leap { name, active, offered }),
+        (true, Some(after)) if active < after => Err(LoadError::TooEarly { name, active, after, offered }),
+        (true | false, _) => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{LoadError, Place};
+use crate::shelf;
 use crate::source::{self, Places};
 use crate::trust::LONGEST_SIGNATURE;
 
@@ -38,6 +39,17 @@ struct Inner {
     json: String,
     digest: Digest,
     places: OnceLock<Places>,
+}
+
+/// A pack's place among others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Order {
+    /// The name that it gives itself, to which its signer may be bound.
+    pub(crate) name: String,
+    pub(crate) revision: u64,
+    /// The revision that a gateway must have had.
+    pub(crate) after: Option<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,12 +93,15 @@ impl fmt::Debug for Digest {
 
 impl Pack {
     /// The pack in this file: JSON if its name ends in `.json`, else TOML. With its signature, if a `.minisig` file lies
-    /// beside it.
+    /// beside it. In a folder, the newest pack.
     ///
     /// # Errors
-    /// If the file can't be read, or is no UTF-8 or no TOML or JSON.
+    /// If the file can't be read, or is no UTF-8 or no TOML or JSON; if none in the folder is a pack.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Pack, LoadError> {
         let path = path.as_ref();
+        if path.is_dir() {
+            return shelf::newest(path);
+        }
         let name = path.display().to_string();
         let bytes = std::fs::read(path)
             .map_err(|error| LoadError::Unreadable { name: name.clone(), reason: error.to_string() })?;
@@ -154,6 +169,11 @@ impl Pack {
     /// The digest of the JSON form: comments and layout of a TOML file don't count.
     pub fn digest(&self) -> Digest {
         self.inner.digest
+    }
+
+    /// What the pack says of its place among others; the guest refuses a pack in which a key stands twice.
+    pub(crate) fn order(&self) -> Order {
+        serde_json::from_str(&self.inner.json).unwrap_or_default()
     }
 
     /// Where the item of this JSON Pointer stands in the text, or the nearest item around it.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use crate::compile::{self, Compiler};
 use crate::contract::{Change, Normalized, Translation, Verdict, Version};
 use crate::engine;
 use crate::error::{CallError, LoadError};
@@ -35,6 +36,7 @@ struct Inner {
     failure: FailurePolicy,
     trust: Trust,
     recent: Recent,
+    compiler: Compiler,
 }
 
 /// How a runtime is made.
@@ -47,6 +49,7 @@ pub struct RuntimeBuilder {
     pack: Option<Pack>,
     trust: Trust,
     sampling: Sampling,
+    compiler: Compiler,
 }
 
 /// Instances that a swap makes ahead at most: some hundred microseconds each, and a swap is active within 50 ms.
@@ -517,9 +520,9 @@ impl Runtime {
             let name = name.to_owned();
             move |reason| LoadError::Untrusted { name, reason }
         };
-        let about = about(pack);
+        let order = pack.order();
         let statement = trust
-            .verify(Signed::Pack(&about), pack.text().as_bytes(), pack.signature())
+            .verify(Signed::Pack(&order.name), pack.text().as_bytes(), pack.signature())
             .map_err(untrusted(pack.name()))?;
         let foreign = guest.filter(|_| digest != engine::standard_digest());
         if let Some(guest) = foreign {
@@ -528,8 +531,8 @@ impl Runtime {
         fresh(&statement, line.active().is_some()).map_err(untrusted(pack.name()))?;
         line.ledger.enter(id, Phase::Verified);
         let compiled = match (foreign, guest) {
-            (Some(guest), _) => engine::compile(guest.wasm(), &settings.limits)?,
-            (None, Some(_)) => engine::standard_guest()?,
+            (Some(guest), _) => compile::compile(guest.wasm(), &settings.limits, &self.inner.compiler)?,
+            (None, Some(_)) => compile::standard_guest(&self.inner.compiler)?,
             (None, None) => line.guest(),
         };
         line.ledger.guest(id, compiled.digest);
@@ -539,7 +542,7 @@ impl Runtime {
             Some(_) => foreign.cloned(),
             None => line.active().and_then(|active| active.guest_shipped().cloned()),
         };
-        Ok(MadeOf { id, compiled, guest, statement, line: Arc::downgrade(line) })
+        Ok(MadeOf { id, compiled, guest, statement, after: order.after, line: Arc::downgrade(line) })
     }
 
     /// The last look at a generation: recent records, if any are kept.
@@ -604,6 +607,12 @@ impl RuntimeBuilder {
         RuntimeBuilder { sampling, ..self }
     }
 
+    /// Where guests are compiled, and whether what comes of it is kept.
+    #[must_use]
+    pub fn compiler(self, compiler: Compiler) -> RuntimeBuilder {
+        RuntimeBuilder { compiler, ..self }
+    }
+
     /// Whether instances are used again.
     #[must_use]
     pub fn isolation(self, isolation: Isolation) -> RuntimeBuilder {
@@ -631,9 +640,9 @@ impl RuntimeBuilder {
             Some(guest) => {
                 let verified = self.trust.verify(Signed::Guest, guest.wasm(), guest.signature());
                 verified.map_err(|reason| LoadError::Untrusted { name: guest.name().to_owned(), reason })?;
-                engine::compile(guest.wasm(), &self.limits)?
+                compile::compile(guest.wasm(), &self.limits, &self.compiler)?
             }
-            None => engine::standard_guest()?,
+            None => compile::standard_guest(&self.compiler)?,
         };
         let (counters, ledger) = (Arc::new(Counters::default()), Arc::new(Ledger::default()));
         let line = Arc::new(Line::new(compiled, ledger.clone(), counters.clone()));
@@ -645,6 +654,7 @@ impl RuntimeBuilder {
             failure: self.failure,
             trust: self.trust,
             recent: Recent::new(self.sampling),
+            compiler: self.compiler,
         };
         let runtime = Runtime { inner: Arc::new(inner) };
         if let Some(pack) = &self.pack {
@@ -652,12 +662,6 @@ impl RuntimeBuilder {
         }
         Ok(runtime)
     }
-}
-
-/// The name that a pack gives itself, which its signer may be bound to; the guest refuses one that has two.
-fn about(pack: &Pack) -> String {
-    let json = serde_json::from_slice::<serde_json::Value>(pack.json()).unwrap_or_default();
-    json["name"].as_str().unwrap_or_default().to_owned()
 }
 
 /// What has expired is no news; where nothing else serves it is better than nothing.

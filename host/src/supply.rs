@@ -7,6 +7,7 @@
 mod client;
 mod etcd;
 mod http;
+mod tls;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::mpsc::Sender;
 pub(crate) use client::{Address, Client};
 pub(crate) use etcd::Etcd;
 pub(crate) use http::Http;
+pub(crate) use tls::client as tls;
 
 use crate::error::LoadError;
 use crate::guest::Guest;

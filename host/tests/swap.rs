@@ -1,5 +1,5 @@
 //! Packs are swapped under load, ten times a second for thirty seconds: no call fails, no request sees two packs,
-//! nothing grows.
+//! nothing grows, and a request costs no more CPU time than it does between swaps.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -81,7 +81,9 @@ fn under_load(
             });
         }
         let began = Instant::now();
-        while began.elapsed() < lasting {
+        // Ten a second, however long the machine takes for them, within reason.
+        let wanted = lasting.as_secs() * 10;
+        while began.elapsed() < lasting || (swaps < wanted && began.elapsed() < lasting * 2) {
             let next = runtime.generation().unwrap().manifest().revision + 1;
             let pack = pack(next);
             let pushed = Instant::now();
@@ -109,7 +111,86 @@ fn resident() -> u64 {
     pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
-/// Both in one test, since they share a process whose memory is measured.
+/// On-CPU times of requests in microseconds, in order: how long a thread waited for its turn says more of the machine.
+struct Costs(Vec<u32>);
+
+impl Costs {
+    /// What requests cost on two threads for so long; each of them may do `more` first.
+    fn of(runtime: &Runtime, lasting: Duration, more: impl Fn(u64) + Sync) -> Costs {
+        let all = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let (began, mut costs) = (Instant::now(), Vec::new());
+                    while began.elapsed() < lasting {
+                        let before = on_cpu();
+                        more(costs.len() as u64);
+                        let generation = runtime.generation().unwrap();
+                        request(&|| [generation.clone(), generation.clone()]).unwrap();
+                        costs.push((on_cpu() - before).as_micros() as u32);
+                    }
+                    all.lock().unwrap().extend(costs);
+                });
+            }
+        });
+        let mut all = all.into_inner().unwrap();
+        all.sort_unstable();
+        Costs(all)
+    }
+
+    fn percentile(&self, percent: f64) -> u32 {
+        self.0[((self.0.len() - 1) as f64 * percent / 100.0) as usize]
+    }
+
+    /// Why these are more than swaps may cost, against those without.
+    fn excess(&self, without: &Costs) -> Option<String> {
+        let allowed = [(99.0, 5_000), (99.9, 20_000)];
+        let over = |(percent, more): (f64, u32)| {
+            let (with, without) = (self.percentile(percent), without.percentile(percent));
+            (with > without + more).then(|| format!("p{percent}: {with} µs, {without} µs without swaps"))
+        };
+        allowed.into_iter().find_map(over)
+    }
+}
+
+fn on_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn swaps_cost_requests_nothing() {
+    let runtime = Runtime::new(&pack(1)).unwrap();
+    let lasting = Duration::from_secs(3);
+    let without = Costs::of(&runtime, lasting, |_| {});
+    let stop = AtomicBool::new(false);
+    let with = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for revision in 2.. {
+                runtime.swap(&pack(revision)).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let with = Costs::of(&runtime, lasting, |_| {});
+        stop.store(true, Ordering::Relaxed);
+        with
+    });
+    let show = |costs: &Costs| [50.0, 99.0, 99.9].map(|percent| costs.percentile(percent));
+    println!("on-CPU time of a request in µs, p50, p99, p99.9: {:?}, {:?} without swaps", show(&with), show(&without));
+    assert_eq!(with.excess(&without), None);
+    // The comparison isn't blind: here every fiftieth request builds a generation on its own thread.
+    let other = pack(7);
+    let control = Costs::of(&runtime, Duration::from_secs(1), |number| {
+        if number.is_multiple_of(50) {
+            (0..20).for_each(|_| drop(Runtime::new(&other).unwrap()));
+        }
+    });
+    assert!(control.excess(&without).is_some(), "{:?}", show(&control));
+}
+
+/// All in one test, since they share a process whose memory is measured.
 #[test]
 fn swaps_under_load_lose_nothing_mix_nothing_and_keep_nothing() {
     let runtime = Runtime::new(&pack(1)).unwrap();
@@ -132,4 +213,16 @@ fn swaps_under_load_lose_nothing_mix_nothing_and_keep_nothing() {
         [first, runtime.generation().unwrap()]
     });
     assert!(broken.mixed > 0, "the checker is blind: {} requests, {} swaps", broken.requests, broken.swaps);
+
+    // Were old generations held by somebody, it would be seen.
+    let pin = |_| {
+        let next = runtime.generation().unwrap().manifest().revision + 1;
+        runtime.swap(&pack(next)).unwrap()
+    };
+    let held: Vec<_> = (0..20).map(pin).collect();
+    assert!(runtime.stats().generations_alive >= 20);
+    drop(held);
+    assert_eq!(runtime.stats().generations_alive, 2);
+
+    swaps_cost_requests_nothing();
 }

@@ -126,6 +126,7 @@ pub(super) fn unusable(error: &LoadError) -> Failed {
         | LoadError::Problems { .. }
         | LoadError::Examples { .. }
         | LoadError::Revision { .. }
+        | LoadError::TooEarly { .. }
         | LoadError::Leap { .. }
         | LoadError::Untrusted { .. }
         | LoadError::Barred { .. }

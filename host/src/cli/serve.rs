@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, filter, fmt};
 use unskew::config::Config;
 use unskew::gateway::{self, StartError};
-use unskew::{Guest, LoadError, Pack, Runtime};
+use unskew::{Compiler, Guest, LoadError, Pack, Runtime};
 
 use super::output::{self, Output};
 use super::{Failed, Found, input};
@@ -65,13 +65,20 @@ impl Serve {
             return Ok(Found::Good);
         }
         log(output);
-        gateway::serve(config).map(|()| Found::Good).map_err(|error| stopped(&error))
+        gateway::serve(config, compiler()).map(|()| Found::Good).map_err(|error| stopped(&error))
     }
+}
+
+/// This program, as long as it runs the same file, whatever lies under its name by then.
+fn compiler() -> Compiler {
+    let here = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
+    here.map_or_else(|_| Compiler::default(), |program| Compiler::default().aside(program))
 }
 
 /// The configuration's pack in its guest, by its keys; none where it comes from a source, which isn't asked here.
 fn rules(config: &Config) -> Result<Option<Runtime>, Failed> {
-    let runtime = gateway::runtime(config).map_err(|error| stopped(&error))?;
+    let keeps_nothing = Config { state: None, ..config.clone() };
+    let runtime = gateway::runtime(&keeps_nothing).map_err(|error| stopped(&error))?;
     let Some(pack) = &config.pack else { return Ok(None) };
     let loaded = Pack::from_file(pack).and_then(|pack| match &config.guest.file {
         Some(file) => runtime.swap_guest(Guest::from_file(file)?, &pack),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, DirectoryEntry, Encoding, IdEntry, KeyEntry, PromoteKey, Rule, SelectionKey, schema};
+use super::{Config, DirectoryEntry, Encoding, IdEntry, KeyEntry, PromoteKey, Rule, SelectionKey, TlsEntry, schema};
 use crate::directory::Redis;
 use crate::error::{Place, Problem};
 use crate::gateway::pattern::Pattern;
@@ -82,12 +82,17 @@ fn files(config: &mut Config) -> impl Iterator<Item = &mut PathBuf> {
         config.source.as_mut().map_or((None, None), |source| (source.http.as_mut(), source.etcd.as_mut()));
     let keys = config.seal.iter_mut().flat_map(|seal| seal.keys.iter_mut());
     let keys = keys.chain(config.admin.iter_mut().map(|admin| &mut admin.token));
-    let keys = keys.chain(http.and_then(|http| http.token.as_mut()));
-    let keys = keys.chain(etcd.and_then(|etcd| etcd.password.as_mut()));
+    let (token, http_tls) = http.map_or((None, None), |http| (http.token.as_mut(), http.tls.as_mut()));
+    let (password, etcd_tls) = etcd.map_or((None, None), |etcd| (etcd.password.as_mut(), etcd.tls.as_mut()));
+    let (headers, tracing_tls) =
+        config.tracing.as_mut().map_or((None, None), |tracing| (Some(&mut tracing.headers), tracing.tls.as_mut()));
+    let keys = keys.chain(token).chain(password).chain(headers.into_iter().flat_map(|headers| headers.values_mut()));
+    let tls = [http_tls, etcd_tls, tracing_tls].into_iter().flatten();
+    let tls = tls.flat_map(|TlsEntry { ca, certificate, key }| [ca, certificate, key]).filter_map(Option::as_mut);
     let trusted = config.trust.keys.iter_mut().filter_map(|key| key.file.as_mut());
     let own = [&mut config.pack, &mut config.state, &mut config.guest.file].into_iter().filter_map(Option::as_mut);
     let own = own.chain(config.decisions.iter_mut().map(|decisions| &mut decisions.file));
-    own.chain(keys.filter_map(|key| key.file.as_mut())).chain(trusted)
+    own.chain(keys.filter_map(|key| key.file.as_mut())).chain(trusted).chain(tls)
 }
 
 pub(super) fn from_toml(name: &str, text: &str) -> Result<Config, ConfigError> {
@@ -352,8 +357,12 @@ impl Check {
                 self.source("/source/http/url", &http.url);
                 http.guest.iter().for_each(|guest| self.source("/source/http/guest", guest));
                 http.token.iter().for_each(|key| self.key("/source/http/token", key));
+                self.tls("/source/http/tls", http.tls.as_ref());
                 if http.poll_ms == 0 || http.poll_ms > LONGEST_MS {
                     self.say("/source/http/poll_ms".to_string(), "expected 1 ms to a year");
+                }
+                if http.body_ms == 0 || http.body_ms > LONGEST_MS {
+                    self.say("/source/http/body_ms".to_string(), "expected 1 ms to a year");
                 }
                 if http.wait_s > 3600 {
                     self.say(
@@ -374,6 +383,7 @@ impl Check {
                     self.say("/source/etcd".to_string(), "say both user and password, or neither");
                 }
                 etcd.password.iter().for_each(|key| self.key("/source/etcd/password", key));
+                self.tls("/source/etcd/tls", etcd.tls.as_ref());
             }
         }
         for (index, key) in config.trust.keys.iter().enumerate() {
@@ -391,6 +401,20 @@ impl Check {
         if let Some(admin) = &config.admin {
             self.address("/admin/listen", &admin.listen);
             self.key("/admin/token", &admin.token);
+        }
+        if let Some(tracing) = &config.tracing {
+            self.source("/tracing/endpoint", &tracing.endpoint);
+            self.tls("/tracing/tls", tracing.tls.as_ref());
+            for (name, key) in &tracing.headers {
+                self.header(&format!("/tracing/headers/{name}"), Some(name));
+                self.key(&format!("/tracing/headers/{name}"), key);
+            }
+            if tracing.every_ms == 0 || tracing.every_ms > LONGEST_MS {
+                self.say("/tracing/every_ms".to_string(), "expected 1 ms to a year");
+            }
+            if tracing.one_of == 0 || tracing.waiting == 0 {
+                self.say("/tracing".to_string(), "one_of and waiting are 1 or more: leave [tracing] out for no traces");
+            }
         }
         for (index, path) in config.decisions.iter().flat_map(|decisions| decisions.mask.iter().enumerate()) {
             if !path.is_empty() && !path.starts_with('/') {
@@ -412,6 +436,12 @@ impl Check {
     fn source(&mut self, at: &str, address: &str) {
         if let Err(message) = Address::read(address) {
             self.say(at.to_string(), message);
+        }
+    }
+
+    fn tls(&mut self, at: &str, tls: Option<&TlsEntry>) {
+        if tls.is_some_and(|tls| tls.certificate.is_some() != tls.key.is_some()) {
+            self.say(at.to_string(), "say both certificate and key, or neither");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The configuration of rules and guests: where they come from, whose they must be, how they take over, who administers.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -32,8 +33,8 @@ impl SourceEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSourceEntry {
-    /// Where the pack is: `http://host:port/pack.toml`, JSON where the path ends in `.json`. Its signature is asked for
-    /// at the same address with `.minisig` behind it.
+    /// Where the pack is: `http://host:port/pack.toml` or `https://`, JSON where the path ends in `.json`. Its signature
+    /// is asked for at the same address with `.minisig` behind it.
     pub url: String,
     /// Where a guest is that the pack runs in instead of the standard one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,14 +49,24 @@ pub struct HttpSourceEntry {
     /// The longest pack or guest.
     #[serde(default = "default_source_bytes")]
     pub max_bytes: usize,
+    /// Milliseconds that a whole answer may take once it has begun.
+    #[serde(default = "HttpSourceEntry::default_body_ms")]
+    pub body_ms: u64,
     /// A bearer token for the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<KeyEntry>,
+    /// Whose certificates are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsEntry>,
 }
 
 impl HttpSourceEntry {
     fn default_poll_ms() -> u64 {
         10_000
+    }
+
+    fn default_body_ms() -> u64 {
+        60_000
     }
 }
 
@@ -63,7 +74,7 @@ impl HttpSourceEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EtcdSourceEntry {
-    /// Client addresses of the cluster's members, tried in turn: `http://10.0.0.1:2379`.
+    /// Client addresses of the cluster's members, tried in turn: `http://10.0.0.1:2379` or `https://`.
     pub endpoints: Vec<String>,
     /// The key that holds the pack; `KEY.minisig` holds its signature, `KEY.wasm` a guest, `KEY.wasm.minisig` its
     /// signature. The pack is JSON where the key ends in `.json`.
@@ -77,6 +88,24 @@ pub struct EtcdSourceEntry {
     /// The longest pack or guest; etcd itself takes 1.5 MiB in a request.
     #[serde(default = "default_source_bytes")]
     pub max_bytes: usize,
+    /// Whose certificates are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsEntry>,
+}
+
+/// TLS towards an `https://` address; files are PEM, relative to this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsEntry {
+    /// The authorities whose certificates are taken; without it those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// A certificate to show to servers that ask for one, with its `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 fn default_source_bytes() -> usize {
@@ -127,8 +156,10 @@ pub struct GuestEntry {
     pub instances: usize,
     /// The longest artefact.
     pub max_bytes: usize,
-    /// How long compiling it may take.
+    /// How long compiling it may take: CPU time, in a process of its own.
     pub compile_ms: u64,
+    /// The memory that compiling it may take.
+    pub compile_memory_bytes: u64,
     /// So many failures within a minute put a generation aside; 0 never does.
     pub quarantine_after: usize,
 }
@@ -145,6 +176,7 @@ impl Default for GuestEntry {
             instances: 64,
             max_bytes: 4 << 20,
             compile_ms: 10_000,
+            compile_memory_bytes: 512 << 20,
             quarantine_after: 20,
         }
     }
@@ -240,6 +272,51 @@ pub struct DecisionsEntry {
 impl DecisionsEntry {
     fn default_one_of() -> u64 {
         1
+    }
+}
+
+/// Traces to a collector, by OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TracingEntry {
+    /// Where the collector takes traces: `http://127.0.0.1:4318/v1/traces` or `https://`.
+    pub endpoint: String,
+    /// Headers for the collector, by name, such as `authorization` or a vendor's own.
+    #[serde(default)]
+    pub headers: BTreeMap<String, KeyEntry>,
+    /// Whose certificates are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsEntry>,
+    /// What this gateway is called in traces (`service.name`).
+    #[serde(default = "TracingEntry::default_service")]
+    pub service: String,
+    /// Of the traces that begin here, one of so many is exported. Those that come with a request say themselves whether
+    /// they are.
+    #[serde(default = "TracingEntry::default_one_of")]
+    pub one_of: u64,
+    /// Spans that wait for the collector at most; more are dropped and counted.
+    #[serde(default = "TracingEntry::default_waiting")]
+    pub waiting: usize,
+    /// How often they are sent, in milliseconds.
+    #[serde(default = "TracingEntry::default_every_ms")]
+    pub every_ms: u64,
+}
+
+impl TracingEntry {
+    fn default_service() -> String {
+        "unskew".to_owned()
+    }
+
+    fn default_one_of() -> u64 {
+        1
+    }
+
+    fn default_waiting() -> usize {
+        8192
+    }
+
+    fn default_every_ms() -> u64 {
+        1000
     }
 }
 

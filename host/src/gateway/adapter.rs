@@ -157,8 +157,8 @@ impl Adapter {
             surface: surface.name,
             what: "start outside of a tokio runtime: enter one first",
         })?;
-        let (state, supply, _) = super::open(config, runtime, store)?;
-        super::begin(&state, supply, &threads)?;
+        let (state, beside, _) = super::open(config, runtime, store)?;
+        super::begin(&state, beside, &threads)?;
         Ok(Adapter { state })
     }
 

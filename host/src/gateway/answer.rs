@@ -55,6 +55,7 @@ impl State {
             return Ok(edits);
         }
         edits.remove_forged(headers, OURS);
+        ctx.answered = Some(status);
         if ctx.rule.is_some() && status.is_success() {
             self.learn_from_head(ctx, headers).await;
         }
@@ -158,8 +159,11 @@ impl State {
         }
     }
 
-    /// Counts where the request went, and logs the decision for those who ask for it.
+    /// Counts where the request went, and logs the decision for those who ask for it; its spans go out.
     pub(crate) fn log(&self, ctx: &Ctx) {
+        if let Some(spans) = &self.spans {
+            ctx.trace_over(spans);
+        }
         let Some(placed) = ctx.placed.as_ref().filter(|_| ctx.refusal.is_none()) else { return };
         match placed.tier {
             Tier::Native => self.counters.native.one(),
@@ -176,7 +180,7 @@ impl State {
         }
         tracing::debug!(
             target: "unskew::decision",
-            trace = ctx.trace.as_deref(),
+            trace = ctx.trace.as_ref().map(tracing::field::display),
             session = ctx.session.as_deref().unwrap_or_default(),
             server = %placed.server().name,
             version = %placed.server().version,

@@ -61,7 +61,7 @@ impl Decisions {
         let record = ctx.record.as_ref().filter(|_| self.entry.records);
         let line = json!({
             "at": moment::written(SystemTime::now()),
-            "trace": ctx.trace.as_deref(),
+            "trace": ctx.trace.as_ref().map(ToString::to_string),
             "session": ctx.session.as_ref().map(|session| Digest::of(session.as_bytes()).to_string()[..16].to_owned()),
             "pack": manifest.map(|manifest| &manifest.name),
             "revision": manifest.map(|manifest| manifest.revision),

@@ -90,7 +90,11 @@ impl State {
             if let Some(mut tasks) = failed.state.pipe_rx {
                 while tasks.recv().await.is_some() {}
             }
-            let refusal = slot.take().and_then(|ended| ended.refusal);
+            let refusal = slot.take().and_then(|ended| {
+                ctx.trace = ended.trace;
+                ended.refusal
+            });
+            ctx.refusal.clone_from(&refusal);
             let refusal = refusal.unwrap_or_else(|| self.failure(ctx, &failed.error));
             return self.write_problem(ctx, session, &refusal).await;
         }

@@ -1,6 +1,7 @@
 //! The one way in for packs and guests, wherever they come from: checked against the gateway, made active or staged,
 //! kept on disk, counted and logged. And what has to be seen to now and then.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +20,7 @@ use crate::last_good::LastGood;
 use crate::limits::OnFailure;
 use crate::maglev;
 use crate::moment;
-use crate::pack::Pack;
+use crate::pack::{Digest, Pack};
 use crate::supply::Delivery;
 
 /// How often a look is taken at what changes by itself.
@@ -59,6 +60,10 @@ struct Known {
     source: Option<String>,
     /// Why the last good generation isn't kept.
     keeping: Option<String>,
+    /// What its source holds and comes after a revision that isn't here yet.
+    held: Option<(Option<Guest>, Pack)>,
+    /// Contents of a folder that were offered or refused already.
+    seen: VecDeque<Digest>,
 }
 
 impl Intake {
@@ -86,6 +91,26 @@ impl Intake {
     /// Notes whether the source is to be had, and whether what it holds is taken.
     pub(crate) fn note_source(&self, trouble: Option<&String>) {
         self.known().source = trouble.cloned();
+    }
+
+    /// Whether this content was not looked at before; it is from now on.
+    pub(crate) fn is_news(&self, content: &Digest) -> bool {
+        /// More than a folder holds that anybody keeps.
+        const REMEMBERED: usize = 1024;
+        let mut known = self.known();
+        if known.seen.contains(content) {
+            return false;
+        }
+        known.seen.push_back(*content);
+        if known.seen.len() > REMEMBERED {
+            known.seen.pop_front();
+        }
+        true
+    }
+
+    /// This content is to be looked at again.
+    pub(crate) fn forget_news(&self, content: &Digest) {
+        self.known().seen.retain(|seen| seen != content);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -125,7 +150,12 @@ impl State {
                 self.look();
                 Ok(generation)
             }
-            Err(error) => Err(self.refuse(error)),
+            Err(error) => {
+                if let (LoadError::TooEarly { .. }, Intent::Supplied) = (&error, intent) {
+                    self.intake.known().held = Some((guest.cloned(), pack.clone()));
+                }
+                Err(self.refuse(error))
+            }
         }
     }
 
@@ -231,8 +261,13 @@ impl State {
         if let Some((_, before)) = before {
             warn_of_other_shapes(&before, manifest);
         }
+        let held = known.held.take_if(|(_, pack)| follows(pack, manifest));
         drop(known);
         self.keep(&now);
+        if let Some((guest, pack)) = held {
+            let taken = self.offer(guest.as_ref(), &pack, Intent::Supplied); // logs what comes of it
+            self.intake.note_source(taken.err().map(|error| error.to_string()).as_ref());
+        }
     }
 
     /// Serves what was served last, if the disk has it; what is wrong with it is logged.
@@ -348,6 +383,12 @@ impl State {
         }
         self.intake.known().keeping = kept.err().map(|error| error.to_string());
     }
+}
+
+/// Whether what was held for its order may follow now, or never will.
+fn follows(held: &Pack, active: &Manifest) -> bool {
+    let order = held.order();
+    order.name != active.name || order.after.is_none_or(|after| active.revision >= after)
 }
 
 /// The refusal of a pack that does not fit the gateway's carrier.

@@ -23,6 +23,7 @@ mod held;
 mod intake;
 mod keys;
 mod listen;
+mod otlp;
 mod place;
 mod problem;
 mod proxy;
@@ -32,6 +33,7 @@ mod session;
 mod sessions;
 mod shadow;
 mod state;
+mod trace;
 mod translate;
 
 pub(crate) mod pattern;
@@ -47,6 +49,7 @@ pub use counters::Counts;
 pub use proxy::Gate;
 pub use request::Ctx;
 
+use crate::compile::Compiler;
 use crate::config::{Config, ConfigError, GuestEntry, IsolationKey, RolloutEntry, ServerEntry};
 use crate::directory::DirectoryStatus;
 use crate::error::LoadError;
@@ -61,6 +64,7 @@ use crate::supply::{self, Address};
 use admin::Admin;
 use decisions::Decisions;
 use intake::Intake;
+use otlp::{Export, Spans};
 use sessions::Sessions;
 use state::State;
 
@@ -145,9 +149,9 @@ impl Gateway {
         let address = listener.local_addr().map_err(|reason| not_listening(&config.listen, reason))?;
         let admin = Admin::open(&config)?;
         let admin_address = admin.as_ref().map(|admin| admin.address);
-        let (state, supply, front) = open(config, runtime, store)?;
+        let (state, beside, front) = open(config, runtime, store)?;
         let (threads, spawner) = Threads::start(state.config.threads).map_err(StartError::Threads)?;
-        begin(&state, supply, &spawner)?;
+        begin(&state, beside, &spawner)?;
         let (stopping, stop) = watch::channel(false);
         let (done, finished) = watch::channel(false);
         let entered = spawner.enter();
@@ -240,6 +244,9 @@ impl Gateway {
         self.stopping.send_replace(true);
         let mut finished = self.finished.clone();
         listen::stopped(&mut finished).await;
+        if let Some(spans) = &self.state.spans {
+            spans.flush(FLUSH).await;
+        }
         drop(self.threads);
         tracing::info!(address = %self.address, "gateway has stopped");
     }
@@ -269,12 +276,12 @@ impl Drop for Threads {
 ///
 /// # Errors
 /// If it can't start.
-pub fn serve(config: Config) -> Result<(), StartError> {
+pub fn serve(config: Config, compiler: Compiler) -> Result<(), StartError> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Threads)?;
     let entered = waiting.enter();
     let signals = listen::Signals::take().map_err(StartError::Threads)?;
     drop(entered);
-    let runtime = runtime(&config)?;
+    let runtime = runtime_with(&config, compiler)?;
     let gateway = Gateway::start(config, runtime, None)?;
     waiting.block_on(listen::until_signalled(gateway, signals));
     Ok(())
@@ -285,7 +292,24 @@ pub fn serve(config: Config) -> Result<(), StartError> {
 /// # Errors
 /// If a key can't be read, or the sandbox can't be set up.
 pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
-    let GuestEntry { cpu_us, cpu_us_per_kib, load_ms, compile_ms, memory_bytes, .. } = config.guest;
+    runtime_with(config, Compiler::default())
+}
+
+/// `runtime`, with a say in where guests are compiled. What is compiled is kept in the folder of `state`.
+///
+/// # Errors
+/// As `runtime`, and if that folder can't be used.
+pub fn runtime_with(config: &Config, compiler: Compiler) -> Result<Runtime, StartError> {
+    let compiler = match &config.state {
+        Some(state) => {
+            let folder = state.join("compiled");
+            let refused = |reason| StartError::State { folder: folder.display().to_string(), reason };
+            compiler.keeping(&folder).map_err(refused)?
+        }
+        None => compiler,
+    };
+    let GuestEntry { cpu_us, cpu_us_per_kib, load_ms, compile_ms, compile_memory_bytes, memory_bytes, .. } =
+        config.guest;
     let limits = Limits {
         cpu_base: Duration::from_micros(cpu_us),
         cpu_per_kib: Duration::from_micros(cpu_us_per_kib),
@@ -294,6 +318,7 @@ pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
         instances: config.guest.instances,
         artefact: config.guest.max_bytes,
         compile: Duration::from_millis(compile_ms),
+        compile_memory: compile_memory_bytes,
         failures: config.guest.quarantine_after,
         ..Limits::default()
     };
@@ -304,11 +329,17 @@ pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
     let RolloutEntry { sample_records, sample_bytes, sample_one_of, .. } = config.rollout;
     let sampling =
         Sampling { records: sample_records, bytes: sample_bytes, one_of: sample_one_of, ..Sampling::default() };
-    let builder = Runtime::builder().limits(limits).isolation(isolation).sampling(sampling);
+    let builder = Runtime::builder().limits(limits).isolation(isolation).sampling(sampling).compiler(compiler);
     Ok(builder.trust(keys::trust(config)?).build()?)
 }
 
-type Opened = (Arc<State>, Option<Supply>, Option<Front>);
+type Opened = (Arc<State>, Beside, Option<Front>);
+
+/// What runs beside the requests.
+struct Beside {
+    supply: Option<Supply>,
+    export: Option<Export>,
+}
 
 /// All that a configuration asks for but sockets and threads; nothing runs yet.
 fn open(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Result<Opened, StartError> {
@@ -325,11 +356,17 @@ fn open(config: Config, runtime: Runtime, store: Option<Arc<dyn Store>>) -> Resu
     let decisions = config.decisions.as_ref().map(Decisions::open).transpose()?;
     let supply = Supply::of(&config)?;
     let sessions = Sessions::of(&config)?;
-    Ok((Arc::new(State::new(config, runtime, store, seal, (intake, decisions, sessions))?), supply, front))
+    let (spans, export) = config.tracing.as_ref().map(Spans::open).transpose()?.unzip();
+    let state = State::new(config, runtime, store, seal, (intake, decisions, spans, sessions))?;
+    Ok((Arc::new(state), Beside { supply, export }, front))
 }
 
 /// The first pack: handed in, kept on disk, or from where the configuration says.
-fn begin(state: &Arc<State>, supply: Option<Supply>, spawner: &tokio::runtime::Handle) -> Result<(), StartError> {
+fn begin(state: &Arc<State>, beside: Beside, spawner: &tokio::runtime::Handle) -> Result<(), StartError> {
+    let Beside { supply, export } = beside;
+    if let Some(export) = export {
+        spawner.spawn(export.run());
+    }
     state.sessions.start()?;
     let handed_in = state.runtime.generation();
     if handed_in.is_none() {
@@ -372,19 +409,24 @@ impl Supply {
     fn of(config: &Config) -> Result<Option<Supply>, StartError> {
         let Some(source) = &config.source else { return Ok(None) };
         let address = |text: &str| Address::read(text).map_err(StartError::Secret);
+        let refused = |at: &'static str| move |reason: String| StartError::Secret(format!("{at}: {reason}"));
         if let Some(http) = &source.http {
             let token = http.token.as_ref().map(|entry| {
                 let token = keys::text("source.http.token", entry)?;
                 let refused = |_| StartError::Secret("source.http.token: it is no text for a header".to_owned());
                 http::HeaderValue::try_from(format!("Bearer {token}")).map_err(refused)
             });
+            let (pack, guest) = (address(&http.url)?, http.guest.as_deref().map(address).transpose()?);
+            let asked: Vec<&Address> = guest.iter().chain([&pack]).collect();
+            let tls = supply::tls(http.tls.as_ref(), &asked);
             return Ok(Some(Supply::Http(supply::Http {
-                pack: address(&http.url)?,
-                guest: http.guest.as_deref().map(address).transpose()?,
+                pack,
+                guest,
                 signed: !config.trust.keys.is_empty(),
                 poll: Duration::from_millis(http.poll_ms),
                 wait: Duration::from_secs(http.wait_s),
-                max_bytes: http.max_bytes,
+                client: supply::Client::new(http.max_bytes, tls.map_err(refused("source.http.tls"))?)
+                    .within(Duration::from_millis(http.body_ms)),
                 token: token.transpose()?,
             })));
         }
@@ -393,11 +435,15 @@ impl Supply {
             (Some(user), Some(password)) => Some((user.clone(), keys::text("source.etcd.password", password)?)),
             (Some(_) | None, _) => None,
         };
+        let endpoints = etcd.endpoints.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let tls = supply::tls(etcd.tls.as_ref(), &endpoints.iter().collect::<Vec<_>>());
+        let tls = tls.map_err(refused("source.etcd.tls"))?;
         Ok(Some(Supply::Etcd(supply::Etcd {
-            endpoints: etcd.endpoints.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+            endpoints,
             key: etcd.key.clone(),
             user,
             max_bytes: etcd.max_bytes,
+            client: supply::Client::new(supply::Etcd::longest(etcd.max_bytes), tls),
         })))
     }
 
@@ -446,6 +492,9 @@ fn not_listening(address: &str, reason: std::io::Error) -> StartError {
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
+
+/// How long a gateway that stops waits for the last spans to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// How long an error of `accept` (too many open files) makes the loop wait.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

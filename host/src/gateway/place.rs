@@ -30,6 +30,7 @@ impl State {
         let members = self.members();
         let fleet = ctx.reachable(&members);
         (ctx.placed, ctx.seen) = (None, None);
+        ctx.trace_deciding();
         let ruled = ctx.rule.is_some();
         let placed = match (ctx.mode, ctx.generation.clone()) {
             (Mode::Enforce, Some(generation)) if ruled => self.place_by_rules(ctx, &members, &fleet, &generation).await,
@@ -67,6 +68,9 @@ impl State {
     pub(crate) fn request_edits(&self, ctx: &Ctx, headers: &HeaderMap) -> Edits {
         let mut edits = Edits::default();
         edits.remove_forged(headers, OURS);
+        if let (Some(trace), Mode::Enforce) = (&ctx.trace, ctx.mode) {
+            trace.hand_on(headers, &mut edits);
+        }
         if matches!(ctx.body, Body::Whole(_)) {
             edits.remove_all(headers, &[EXPECT]); // the body is here already
         }
@@ -293,16 +297,19 @@ impl State {
         matrix: Option<&Matrix>,
         decision: Decision,
     ) -> Result<Tier, Refusal> {
-        match decision {
+        let reason = decision.reason().with(&members.fleet, matrix);
+        let taken = match decision {
             Decision::Route { server, tier, reason } => {
                 ctx.placed = Some(Placed::new(members.clone(), server, tier, reason));
                 ctx.kept = None;
                 Ok(tier)
             }
-            Decision::Refuse { reason } => {
-                Err(Refusal::new(Refused::NoServer, reason.with(&members.fleet, matrix).to_string()))
-            }
+            Decision::Refuse { .. } => Err(Refusal::new(Refused::NoServer, reason.to_string())),
+        };
+        if let Some(spans) = self.spans.as_ref().filter(|_| ctx.is_traced()) {
+            ctx.trace_decided(spans, reason.to_string());
         }
+        taken
     }
 
     fn version_of_server(&self, ctx: &Ctx, generation: &Generation) -> Option<Version> {

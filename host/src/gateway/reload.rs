@@ -1,4 +1,4 @@
-//! Watches the files of pack and guest, and offers what is in them whenever that changes.
+//! Watches the files of pack and guest, or a folder of packs, and offers what is in them whenever that changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::error::LoadError;
 use crate::generation::Generation;
 use crate::guest::Guest;
-use crate::pack::Pack;
+use crate::pack::{Digest, Pack};
+use crate::shelf::{self, Shelf};
 
 /// Editors and deploy tools write a file in several steps; this long after the last one it is read.
 const SETTLED: Duration = Duration::from_millis(50);
@@ -32,17 +33,69 @@ const IRREGULAR: &str = "it is no regular file: write the pack beside it and ren
 /// Reads the configuration's pack, and its guest, and offers them. None where no pack is configured.
 pub(crate) fn reload(state: &State) -> Result<Option<Arc<Generation>>, LoadError> {
     let Some(path) = &state.config.pack else { return Ok(None) };
-    let read = || {
-        regular(path)?;
+    let guest = || {
         let guest = state.config.guest.file.as_ref().map(|file| regular(file).and_then(|()| Guest::from_file(file)));
-        Ok((Pack::from_file(path)?, guest.transpose()?))
+        guest.transpose()
     };
-    let outcome = match read() {
-        Ok((pack, guest)) => state.offer(guest.as_ref(), &pack, Intent::Supplied),
-        Err(error) => Err(state.refuse(error)),
+    let outcome = match path.is_dir() {
+        true => guest().map_err(|error| state.refuse(error)).and_then(|guest| newest(state, path, guest.as_ref())),
+        false => match regular(path).and_then(|()| Ok((Pack::from_file(path)?, guest()?))) {
+            Ok((pack, guest)) => state.offer(guest.as_ref(), &pack, Intent::Supplied),
+            Err(error) => Err(state.refuse(error)),
+        },
     };
     state.intake.note_source(outcome.as_ref().err().map(ToString::to_string).as_ref());
     outcome.map(Some)
+}
+
+/// Offers the packs of a folder, the newest first, until one is taken; what comes after another is offered again when
+/// that is active. What was refused isn't offered again until it changes.
+fn newest(state: &State, folder: &Path, guest: Option<&Guest>) -> Result<Arc<Generation>, LoadError> {
+    let unreadable = |reason: String| LoadError::Unreadable { name: folder.display().to_string(), reason };
+    let Shelf { packs, refused } = Shelf::read(folder).map_err(|error| unreadable(error.to_string()))?;
+    let mut wrong = None;
+    for error in refused {
+        if state.intake.is_news(&Digest::of(error.to_string().as_bytes())) {
+            wrong = Some(state.refuse(error));
+        }
+    }
+    loop {
+        let active = state.runtime.generation();
+        let is_newer = |pack: &&Pack| {
+            let (order, serves) = (pack.order(), active.as_ref().map(|active| active.manifest()));
+            serves.is_none_or(|serves| serves.name != order.name || serves.revision < order.revision)
+        };
+        let mut taken = None;
+        for pack in packs.iter().filter(is_newer) {
+            if !state.intake.is_news(&pack.digest()) {
+                continue;
+            }
+            match state.offer(guest, pack, Intent::Supplied) {
+                Ok(generation) => {
+                    taken = Some(generation);
+                    break;
+                }
+                Err(error) => {
+                    if matches!(error, LoadError::TooEarly { .. }) {
+                        state.intake.forget_news(&pack.digest());
+                    }
+                    wrong = Some(error);
+                }
+            }
+        }
+        match (taken, active) {
+            // It may be what others come after.
+            (Some(next), before) if before.as_ref().is_none_or(|before| before.id() != next.id()) => {
+                if state.runtime.staged().is_some_and(|staged| staged.id() == next.id()) {
+                    return Ok(next); // it waits for its promotion
+                }
+            }
+            (Some(active), _) | (None, Some(active)) => return wrong.map_or(Ok(active), Err),
+            (None, None) => {
+                return Err(wrong.unwrap_or_else(|| unreadable("there is no pack in this folder".to_owned())));
+            }
+        }
+    }
 }
 
 /// Reads the configuration's file again and takes what can change while it runs: the mode and the servers.
@@ -82,6 +135,7 @@ pub(crate) fn reread(gateway: &Gateway) {
 pub(crate) async fn watch(state: Arc<State>) {
     let Some(path) = state.config.pack.clone() else { return };
     let folder = match path.parent() {
+        _ if path.is_dir() => &*path,
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
         Some(folder) => folder,
         None => return,
@@ -123,6 +177,9 @@ pub(crate) async fn watch(state: Arc<State>) {
                 continue;
             }
         };
+        if changes.being_written.load(Ordering::SeqCst) {
+            continue; // somebody has begun to write since
+        }
         is_there = true;
         if !first && last.as_deref() == Some(&now[..]) {
             continue;
@@ -136,23 +193,30 @@ pub(crate) async fn watch(state: Arc<State>) {
 /// The files that make up an offer: pack and guest, each with its signature.
 #[derive(Clone)]
 struct Files {
+    /// Where packs come and go.
+    folder: Option<PathBuf>,
     needed: Vec<PathBuf>,
     signatures: Vec<PathBuf>,
 }
 
 impl Files {
     fn of(config: &Config, pack: &Path) -> Files {
-        let needed: Vec<PathBuf> = [Some(pack.to_owned()), config.guest.file.clone()].into_iter().flatten().collect();
-        let signature = |path: &PathBuf| {
-            let mut name = path.clone().into_os_string();
-            name.push(".minisig");
-            PathBuf::from(name)
+        let (file, folder) = match pack.is_dir() {
+            true => (None, Some(pack.to_owned())),
+            false => (Some(pack.to_owned()), None),
         };
-        Files { signatures: needed.iter().map(signature).collect(), needed }
+        let needed: Vec<PathBuf> = [file, config.guest.file.clone()].into_iter().flatten().collect();
+        Files { folder, signatures: needed.iter().map(|path| signature(path)).collect(), needed }
     }
 
     fn has(&self, path: &Path) -> bool {
+        let in_folder = || {
+            let unsigned = path.with_extension("");
+            shelf::is_pack(path)
+                || (path.extension().is_some_and(|ending| ending == "minisig") && shelf::is_pack(&unsigned))
+        };
         self.needed.iter().chain(&self.signatures).any(|ours| ours.file_name() == path.file_name())
+            || (self.folder.is_some() && in_folder())
     }
 
     /// What lies in them, once none of them changes for a moment. A signature may be missing.
@@ -162,12 +226,27 @@ impl Files {
             all.extend(read_settled(path).await?);
             all.push(0);
         }
-        for path in &self.signatures {
+        let mut signatures = self.signatures.clone();
+        for path in self.folder.iter().map(|folder| shelf::files(folder)).collect::<Result<Vec<_>, _>>()?.concat() {
+            // One that is gone by now was not there.
+            all.extend(path.as_os_str().as_encoded_bytes());
+            all.extend(read_settled(&path).await.unwrap_or_default());
+            all.push(0);
+            signatures.push(signature(&path));
+        }
+        for path in &signatures {
             all.extend(read_settled(path).await.unwrap_or_default());
             all.push(0);
         }
         Ok(all)
     }
+}
+
+/// Where the signature of a file lies.
+fn signature(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".minisig");
+    PathBuf::from(name)
 }
 
 /// What the watcher has seen.

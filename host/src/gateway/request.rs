@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, StatusCode};
 
 use super::border::UNREAD;
 use super::codec::{self, HeadPlace};
@@ -13,6 +13,7 @@ use super::pointer::{Lost, Pointer};
 use super::problem::{Owner, Refusal, Refused};
 use super::session::{CompiledRule, IdPlace, Kind, is_id};
 use super::state::{Carrier, InFlight, Members, State};
+use super::trace::Trace;
 use crate::contract::{Counts, Outlook, Version};
 use crate::directory::Entry;
 use crate::fleet::{Fleet, Server};
@@ -67,8 +68,10 @@ pub struct Ctx {
     pub(crate) learning: Option<BytesMut>,
     /// Whether the answer's body is another than the server's.
     pub(crate) answer_changed: bool,
-    /// The trace that it belongs to, as its `traceparent` says.
-    pub(crate) trace: Option<Box<str>>,
+    /// The trace that it belongs to.
+    pub(crate) trace: Option<Trace>,
+    /// The status of the server's answer.
+    pub(crate) answered: Option<StatusCode>,
 }
 
 /// What of a request must be there before its server can be chosen.
@@ -137,19 +140,6 @@ impl Placed {
     }
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context, level 1); none where it is none. The header itself passes on.
-fn trace(parent: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(parent).ok()?;
-    let mut parts = text.split('-');
-    let hex = |part: &str, length: usize| {
-        let digits = part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        part.len() == length && digits && !(length > 2 && part.bytes().all(|byte| byte == b'0'))
-    };
-    let [version, id, span, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-    let sound = hex(version, 2) && version != "ff" && hex(id, 32) && hex(span, 16) && hex(flags, 2);
-    (sound && (version != "00" || parts.next().is_none())).then(|| id.into())
-}
-
 impl Ctx {
     pub(crate) fn new(state: &State, readable: usize) -> Ctx {
         Ctx {
@@ -178,6 +168,7 @@ impl Ctx {
             learning: None,
             answer_changed: false,
             trace: None,
+            answered: None,
         }
     }
 
@@ -206,7 +197,7 @@ impl Ctx {
         if self.mode == Mode::Off {
             return Ok(Wanted::Nothing);
         }
-        self.trace = head.headers.get("traceparent").and_then(|parent| trace(parent.as_bytes()));
+        self.trace = Trace::of(head, state.spans.as_ref());
         let path = head.uri.path();
         let Some(rule) = state.rules.find(head.method.as_str(), path).cloned() else { return Ok(Wanted::Nothing) };
         match rule.kind {

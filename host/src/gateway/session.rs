@@ -34,6 +34,8 @@ pub(crate) struct Rules {
 pub(crate) struct CompiledRule {
     pub(crate) kind: Kind,
     pub(crate) id: IdPlace,
+    /// The path of its pattern, as it was written.
+    pub(crate) route: Box<str>,
     pattern: Pattern,
 }
 
@@ -107,7 +109,8 @@ fn compile(kind: Kind, rule: &Rule) -> Option<Arc<CompiledRule>> {
         Some(IdEntry { response_body: Some(pointer), .. }) => IdPlace::ResponseBody(Pointer::parse(pointer).ok()?),
         Some(_) => IdPlace::Nowhere,
     };
-    Some(Arc::new(CompiledRule { kind, id, pattern }))
+    let route = rule.pattern.split_once(' ').map_or(&*rule.pattern, |(_, path)| path.trim());
+    Some(Arc::new(CompiledRule { kind, id, route: route.into(), pattern }))
 }
 
 /// The value of a cookie, wherever the client put it (RFC 6265, section 5.4 allows several headers in HTTP/2).

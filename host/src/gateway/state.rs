@@ -14,6 +14,7 @@ use super::codec::HeadPlace;
 use super::counters::Counters;
 use super::decisions::Decisions;
 use super::intake::Intake;
+use super::otlp::Spans;
 use super::pointer::Pointer;
 use super::session::Rules;
 use super::sessions::Sessions;
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub(crate) intake: Intake,
     pub(crate) shadow: Shadow,
     pub(crate) decisions: Option<Decisions>,
+    /// Where spans are left, if traces are exported.
+    pub(crate) spans: Option<Spans>,
     /// What inline carries are sealed with for clients.
     pub(crate) seal: Option<Seal>,
     members: ArcSwap<Members>,
@@ -132,7 +135,7 @@ impl State {
         runtime: Runtime,
         store: Option<Arc<dyn Store>>,
         seal: Option<Seal>,
-        (intake, decisions, sessions): (Intake, Option<Decisions>, Sessions),
+        (intake, decisions, spans, sessions): (Intake, Option<Decisions>, Option<Spans>, Sessions),
     ) -> Result<State, FleetError> {
         let carrier = carrier(&config);
         let fleet = Fleet::new(servers(&config.servers, &config), policy(&config, &carrier))?;
@@ -153,6 +156,7 @@ impl State {
             intake,
             shadow: Shadow::new(config.rollout.shadow_one_of),
             decisions,
+            spans,
             members: ArcSwap::from_pointee(Members::new(fleet)),
             servers: std::sync::Mutex::new(Servers { entries: config.servers.clone(), drained: BTreeSet::new() }),
             mode: AtomicU8::new(config.mode as u8),

@@ -83,7 +83,11 @@ impl State {
     ) -> Result<Option<Translation>, Refusal> {
         let (pinned, bytes, kept) = (generation.clone(), record.clone(), carry.clone());
         let call = move || timed(|| pinned.translate(&bytes, &kept, from, to));
+        let began = Instant::now();
         let (translated, took) = self.offload.run(record.len() + carry.len(), call).await;
+        if let Some(spans) = self.spans.as_ref().filter(|_| ctx.is_traced()) {
+            ctx.trace_translated(spans, generation, (Some(from), to), began, translated.as_ref());
+        }
         match translated {
             Ok(translation) => {
                 self.keepable(ctx, &translation, owner)?;
@@ -107,7 +111,17 @@ impl State {
     ) -> Result<Option<Translation>, Refusal> {
         let (pinned, bytes, kept, to) = (generation.clone(), record.clone(), carry.clone(), target.version());
         let call = move || timed(|| pinned.normalize(&bytes, &kept, to));
+        let began = Instant::now();
         let (normalized, took) = self.offload.run(record.len() + carry.len(), call).await;
+        if let Some(spans) = self.spans.as_ref().filter(|_| ctx.is_traced()) {
+            match &normalized {
+                Ok(Normalized { changed: None, .. }) => {}
+                Ok(Normalized { found, changed: Some(made) }) => {
+                    ctx.trace_translated(spans, generation, (Some(*found), to), began, Ok(made));
+                }
+                Err(error) => ctx.trace_translated(spans, generation, (None, to), began, Err(error)),
+            }
+        }
         let Normalized { found, changed } = match normalized {
             Ok(normalized) => normalized,
             Err(error) => return self.settle(generation, &error, owner).map(|()| None),

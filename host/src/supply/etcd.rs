@@ -27,6 +27,14 @@ pub(crate) struct Etcd {
     pub(crate) key: String,
     pub(crate) user: Option<(String, String)>,
     pub(crate) max_bytes: usize,
+    pub(crate) client: Client,
+}
+
+impl Etcd {
+    /// The longest answer: base64 makes four bytes of three, and there may be a pack, a guest and their signatures.
+    pub(crate) fn longest(max_bytes: usize) -> usize {
+        max_bytes.saturating_mul(3)
+    }
 }
 
 /// How long etcd may take to answer a question.
@@ -44,13 +52,11 @@ impl Etcd {
     }
 
     async fn watch(&self, to: &Sender<Delivery>) -> Result<std::convert::Infallible, Closed> {
-        // Base64 makes four bytes of three, and there may be a pack, a guest and their signatures.
-        let client = Client::new(self.max_bytes.saturating_mul(3));
         let mut pause = Pause::new(LONGEST_PAUSE);
         let mut told = Told { last: None, failing: false };
         for turn in 0.. {
             let endpoint = &self.endpoints[turn % self.endpoints.len()];
-            let mut session = Session { etcd: self, client: &client, endpoint, token: None };
+            let mut session = Session { etcd: self, client: &self.client, endpoint, token: None };
             let Err(end) = session.follow(to, &mut told, &mut pause).await;
             match end {
                 End::Closed => return Err(Closed),

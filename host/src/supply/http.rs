@@ -21,7 +21,7 @@ pub(crate) struct Http {
     pub(crate) poll: Duration,
     /// How long the server may hold an answer back until something changes; zero asks for no such thing.
     pub(crate) wait: Duration,
-    pub(crate) max_bytes: usize,
+    pub(crate) client: Client,
     pub(crate) token: Option<HeaderValue>,
 }
 
@@ -46,12 +46,11 @@ impl Http {
     }
 
     async fn ask(&self, to: &Sender<Delivery>) -> Result<std::convert::Infallible, Closed> {
-        let client = Client::new(self.max_bytes);
         let mut resources = Resources::of(self);
         let mut pause = Pause::new(self.poll.max(Duration::from_secs(30)));
         let (mut last, mut failing) = (None, false);
         loop {
-            match resources.refresh(self, &client).await {
+            match resources.refresh(self).await {
                 Ok(parcel) => {
                     pause.over();
                     if std::mem::replace(&mut failing, false) || last.as_ref() != Some(&parcel) {
@@ -91,8 +90,8 @@ impl Resources {
         }
     }
 
-    async fn refresh(&mut self, http: &Http, client: &Client) -> Result<Parcel, String> {
-        self.pack.refresh(http, client, Needed::Must, http.wait).await?;
+    async fn refresh(&mut self, http: &Http) -> Result<Parcel, String> {
+        self.pack.refresh(http, Needed::Must, http.wait).await?;
         let others = [
             (self.pack_signature.as_mut(), Needed::May),
             (self.guest.as_mut(), Needed::Must),
@@ -100,7 +99,7 @@ impl Resources {
         ];
         for (resource, needed) in others {
             if let Some(resource) = resource {
-                resource.refresh(http, client, needed, Duration::ZERO).await?;
+                resource.refresh(http, needed, Duration::ZERO).await?;
             }
         }
         let bytes = |resource: &Option<Resource>| resource.as_ref()?.found.as_ref().map(|found| found.to_vec());
@@ -116,7 +115,7 @@ impl Resources {
 }
 
 impl Resource {
-    async fn refresh(&mut self, http: &Http, client: &Client, needed: Needed, wait: Duration) -> Result<(), String> {
+    async fn refresh(&mut self, http: &Http, needed: Needed, wait: Duration) -> Result<(), String> {
         /// How long a server may take that isn't asked to wait.
         const PATIENCE: Duration = Duration::from_secs(10);
         let mut request = self.address.request(Method::GET);
@@ -131,7 +130,7 @@ impl Resource {
             request = request.header(AUTHORIZATION, token);
         }
         let request = request.body(Full::default()).map_err(|error| error.to_string())?;
-        let answer = client.ask(request, PATIENCE + wait).await?;
+        let answer = http.client.ask(request, PATIENCE + wait).await?;
         match (answer.status, needed) {
             (StatusCode::OK, _) => {
                 self.tag = answer.headers.get(ETAG).cloned();

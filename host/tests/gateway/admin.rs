@@ -49,6 +49,10 @@ impl Administered {
         serde_json::from_slice(&self.ask(method, path, body).await.ok().body).unwrap()
     }
 
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask("GET", "/metrics", "").await.ok().text().to_owned()
+    }
+
     /// The refusal of a request.
     pub(crate) async fn refused(&self, method: &str, path: &str, body: Value) -> (StatusCode, String) {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };

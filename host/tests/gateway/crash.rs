@@ -88,7 +88,16 @@ async fn killed_at_any_moment_it_comes_back_with_what_was_good_last_or_newer() {
         std::fs::write(folder.pack(), source).unwrap();
     }
     assert!(served > 1, "nothing was ever swapped in");
-    let parts = std::fs::read_dir(folder.0.join("state")).unwrap();
+    // It is the state that brings it back: without it and without a source there is nothing to serve.
+    let state = folder.0.join("state");
+    std::fs::rename(&state, folder.0.join("elsewhere")).unwrap();
+    std::fs::remove_file(folder.pack()).unwrap();
+    let mut program = Program::start(&folder.0);
+    assert_eq!(program.0.wait().unwrap().code(), Some(3), "a start without a pack is refused");
+    drop(program);
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::rename(folder.0.join("elsewhere"), &state).unwrap();
+    let parts = std::fs::read_dir(&state).unwrap();
     let parts = parts.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"));
     assert!(parts.count() <= 1, "what was half written is cleaned up at the next start");
 }

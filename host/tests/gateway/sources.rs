@@ -16,30 +16,31 @@ use unskew::gateway::{Gateway, StartError};
 
 use crate::reload::{Folder, NEW, TEXT, revised};
 use crate::support::*;
+use crate::tls::Shown;
 
 /// The record as the old server gets it from the pack of this revision.
-fn old(revision: u32) -> String {
+pub(crate) fn old(revision: u32) -> String {
     format!("{{\"sid\":\"s\",\"legacy\":\"r{revision}\"}}")
 }
 
-fn pack(revision: u32) -> String {
+pub(crate) fn pack(revision: u32) -> String {
     revised(revision, &format!("r{revision}"))
 }
 
 /// Starts on a thread of its own: it waits for its source, which may run on this one.
-async fn start(config: Config) -> Result<Gateway, StartError> {
+pub(crate) async fn start(config: Config) -> Result<Gateway, StartError> {
     let start = move || Gateway::start(config.clone(), unskew::gateway::runtime(&config)?, None);
     tokio::task::spawn_blocking(start).await.unwrap()
 }
 
 /// What the gateway makes of a record of a session that it never saw.
-async fn serves(gateway: &Gateway) -> String {
+pub(crate) async fn serves(gateway: &Gateway) -> String {
     static SESSION: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let session = SESSION.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     post(gateway, &format!("/sessions/source-{session}/join"), NEW).await.ok().text().to_owned()
 }
 
-async fn until_serves(gateway: &Gateway, revision: u32) {
+pub(crate) async fn until_serves(gateway: &Gateway, revision: u32) {
     for _ in 0..1000 {
         if serves(gateway).await == old(revision) {
             return;
@@ -143,6 +144,97 @@ async fn a_source_that_dies_lies_or_never_ends_takes_nothing_away() {
 }
 
 #[tokio::test]
+async fn a_source_that_can_wait_holds_its_answer_back_until_something_changes() {
+    // It answers a question for what the client has already when that changes, or after the time that it was given.
+    let (change, changed) = tokio::sync::watch::channel(pack(1));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let questions = Arc::new(Mutex::new(Vec::new()));
+    let asked = questions.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut changed, asked) = (changed.clone(), asked.clone());
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut head).await {
+                    let question = String::from_utf8_lossy(&head[..length]).to_lowercase();
+                    let tag = |text: &str| format!("\"{}\"", unskew::Digest::of(text.as_bytes()));
+                    asked.lock().unwrap().push(question.clone());
+                    if question.contains(&tag(&changed.borrow())) && question.contains("prefer: wait=1") {
+                        let known = changed.borrow().clone();
+                        let other = changed.wait_for(|now| *now != known);
+                        let _ = tokio::time::timeout(Duration::from_secs(1), other).await;
+                    }
+                    let (text, tag) = (changed.borrow().clone(), tag(&changed.borrow()));
+                    let answer = match question.contains(&tag) {
+                        true => format!("HTTP/1.1 304 Not Modified\r\netag: {tag}\r\n\r\n"),
+                        false => {
+                            format!("HTTP/1.1 200 OK\r\netag: {tag}\r\ncontent-length: {}\r\n\r\n{text}", text.len())
+                        }
+                    };
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    let server = Upstream::echo().await;
+    let text = format!("{TEXT}{}wait_s = 1\n", source(address));
+    let gateway = start(config(&text, &[server.entry("1")])).await.unwrap();
+    until_serves(&gateway, 1).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let while_nothing_changed = questions.lock().unwrap().len();
+    // With poll_ms = 20 and an answer at once there would be a hundred.
+    assert!((2..8).contains(&while_nothing_changed), "{while_nothing_changed} questions");
+    let first = questions.lock().unwrap()[0].clone();
+    assert!(!first.contains("prefer:"), "who has nothing yet doesn't wait: {first}");
+    let began = Instant::now();
+    change.send(pack(2)).unwrap();
+    until_serves(&gateway, 2).await;
+    assert!(began.elapsed() < Duration::from_millis(900), "told at the change, {:?} after it", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_or_drips_is_cut_and_the_next_one_is_taken() {
+    for drip in [None, Some(Duration::from_millis(20))] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = served.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut head = [0; 4096];
+                    let _ = stream.read(&mut head).await;
+                    // The first answer is good, the next two never end, then there is a newer pack.
+                    let text = pack(if number == 0 { 1 } else { 2 });
+                    let length = text.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{text}");
+                    let upto = if [1, 2].contains(&number) { answer.len() - 200 } else { answer.len() };
+                    let _ = stream.write_all(&answer.as_bytes()[..upto]).await;
+                    for byte in answer.as_bytes()[upto..].iter().take(190) {
+                        tokio::time::sleep(drip.unwrap_or(Duration::from_secs(3600))).await;
+                        if stream.write_all(&[*byte]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let server = Upstream::echo().await;
+        let text = format!("{TEXT}{}body_ms = 400\n", source(address));
+        let gateway = start(config(&text, &[server.entry("1")])).await.unwrap();
+        until("the endless ones are cut", || served.load(std::sync::atomic::Ordering::SeqCst) > 2).await;
+        assert_eq!(serves(&gateway).await, old(1), "what is active serves on meanwhile");
+        until_serves(&gateway, 2).await;
+        assert_eq!((gateway.counts().swaps, gateway.counts().bad_packs), (2, 0));
+    }
+}
+
+#[tokio::test]
 async fn what_was_good_last_is_served_at_a_start_whose_source_is_down_and_no_longer_than_that() {
     let folder = Folder::new("last-good");
     let state = format!("state = {:?}\n", folder.0.join("state"));
@@ -210,7 +302,7 @@ fn minisign(words: &[&str], paths: &[&Path]) {
 }
 
 /// A real etcd of one member.
-struct Etcd {
+pub(crate) struct Etcd {
     child: Child,
     folder: PathBuf,
     ports: [u16; 2],
@@ -218,10 +310,23 @@ struct Etcd {
 
 impl Etcd {
     fn start(folder: &Path, ports: [u16; 2]) -> Etcd {
-        let [client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        Etcd::spawn(folder, ports, None)
+    }
+
+    /// One that listens with TLS on a third port as well.
+    pub(crate) fn secured(folder: &Path, ports: [u16; 2], port: u16, shown: &Shown) -> Etcd {
+        Etcd::spawn(folder, ports, Some((port, shown)))
+    }
+
+    fn spawn(folder: &Path, ports: [u16; 2], tls: Option<(u16, &Shown)>) -> Etcd {
+        let [mut client, peer] = ports.map(|port| format!("http://127.0.0.1:{port}"));
         let local = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/tools/etcd");
         let program = std::env::var_os("UNSKEW_ETCD").map(PathBuf::from).or(local.exists().then_some(local));
         let mut etcd = Command::new(program.unwrap_or_else(|| "etcd".into()));
+        if let Some((port, shown)) = tls {
+            client += &format!(",https://127.0.0.1:{port}");
+            etcd.arg("--cert-file").arg(&shown.certificate).arg("--key-file").arg(&shown.key);
+        }
         etcd.args(["--name", "n1", "--log-level", "error", "--unsafe-no-fsync", "--data-dir"]).arg(folder.join("etcd"));
         etcd.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -253,7 +358,7 @@ impl Etcd {
         panic!("etcd doesn't answer {path}");
     }
 
-    async fn put(&self, value: &str) -> i64 {
+    pub(crate) async fn put(&self, value: &str) -> i64 {
         let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let said = self.ask("/v3/kv/put", json!({"key": encoded("unskew/p.toml"), "value": encoded(value)})).await;
         said["header"]["revision"].as_str().unwrap().parse().unwrap()

@@ -66,6 +66,13 @@ pub(crate) struct Upstream {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// What a server keeps of requests.
+#[derive(Clone, Copy)]
+enum Memory {
+    All,
+    None,
+}
+
 impl Upstream {
     /// A server that answers 200 with `{"server":"<name>"}`.
     pub(crate) async fn named(name: &'static str) -> Upstream {
@@ -77,7 +84,19 @@ impl Upstream {
         Upstream::answering(|seen| Response::new(Full::new(seen.body.clone()))).await
     }
 
+    /// A server that sends every body back and keeps nothing of it.
+    pub(crate) async fn forgetful() -> Upstream {
+        Upstream::serving(|seen| Response::new(Full::new(seen.body.clone())), Memory::None).await
+    }
+
     pub(crate) async fn answering(answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Upstream {
+        Upstream::serving(answer, Memory::All).await
+    }
+
+    async fn serving(
+        answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+        memory: Memory,
+    ) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -98,7 +117,10 @@ impl Upstream {
                             let path = head.uri.path_and_query().unwrap().to_string();
                             let seen = Seen { method: head.method, path, headers: head.headers, body };
                             let response = answer(&seen);
-                            log.lock().unwrap().push(seen);
+                            match memory {
+                                Memory::All => log.lock().unwrap().push(seen),
+                                Memory::None => {}
+                            }
                             Ok::<_, Infallible>(response)
                         }
                     });

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod budget;
+mod compile;
 mod guest;
 mod hostile;
 mod isolation;

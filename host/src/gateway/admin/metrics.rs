@@ -75,6 +75,16 @@ fn process(page: &mut Page, state: &State) {
             "Values of the shared directory that were none of ours, and taken as not there.",
             directory.unread,
         ),
+        (
+            "unskew_spans_sent_total",
+            "Spans that the collector has taken.",
+            state.spans.as_ref().map_or(0, |spans| spans.sent()),
+        ),
+        (
+            "unskew_spans_lost_total",
+            "Spans that could not wait any longer, or that the collector did not take.",
+            state.spans.as_ref().map_or(0, |spans| spans.lost()),
+        ),
         ("unskew_pool_exhausted_total", "Calls that found no free instance in time.", stats.pool_exhausted),
     ];
     for (name, help, value) in counters {

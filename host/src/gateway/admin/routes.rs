@@ -323,6 +323,7 @@ fn printable(text: &str) -> String {
 fn unloaded(error: &LoadError) -> Refusal {
     let status = match error {
         LoadError::Revision { .. }
+        | LoadError::TooEarly { .. }
         | LoadError::Leap { .. }
         | LoadError::Barred { .. }
         | LoadError::NoStaged
