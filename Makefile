@@ -1,10 +1,10 @@
 # The chores. `make demo` and `make test` need only Rust and a package manager; they set the rest up themselves.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt lint docs fuzz mutants soak bench overhead criterion ci clean
+.PHONY: help setup demo test check fmt lint docs fuzz mutants soak bench bench-peers bench-scaling bench-gateway bench-start bench-gate bench-accept bench-smoke overhead criterion ci clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 setup:          ## install what a build needs and this machine lacks
 	@tools/setup
@@ -48,17 +48,51 @@ soak: setup     ## the long forms: twice five minutes of swaps under load, two h
 	UNSKEW_SWAP_SECONDS=$(or $(SECONDS),300) cargo test --release --locked -p unskew --test gateway swaps -- --nocapture
 	UNSKEW_KILLS=$(or $(KILLS),200) cargo test --release --locked -p unskew --test gateway crash -- --nocapture
 
-bench: setup    ## measure, peers side by side, and count instructions; docs/performance.md says how to read it
-	cd benches && cargo bench --bench table
-	@if command -v valgrind >/dev/null; then cd benches && cargo bench --bench instructions; \
+bench: setup    ## measure, libraries side by side, and count instructions; docs/performance.md says how to read it
+	cd benches/peers && cargo build --release --locked
+	cd benches && cargo bench --locked --bench table
+	@if command -v valgrind >/dev/null; then cd benches && cargo bench --locked --bench instructions; \
 	else echo "no instruction counts: install valgrind for them"; fi
 
 overhead: setup ## what each surface costs against the bare balancer, in CPU time, requests a second and latencies
 	@tools/setup tests
 	cargo bench --locked --workspace --bench overhead
 
+bench-peers: setup ## the same edit in jaq, VRL and JSONata too: they take minutes to build
+	cd benches/peers && cargo build --release --locked --features languages
+	@if command -v npm >/dev/null; then cd benches/peers/jsonata && npm ci --no-audit --no-fund; fi
+	cd benches && cargo bench --locked --bench table -- 2 languages
+
+bench-scaling: setup ## how the cost grows with bytes, ops, steps, elements, depth, carry and threads: docs/plots
+	cd benches && cargo bench --locked --bench scaling
+
+bench-gateway:  ## CPU time and latency of a request beside a bare Pingora proxy, nginx, HAProxy and Envoy
+	@tools/setup tests
+	cargo build --release --locked -p unskew
+	cd benches && cargo bench --locked --bench gateway
+
+bench-start: setup ## cold start, and swaps of guests
+	cd benches && cargo bench --locked --bench start
+
+bench-gate:     ## does anything take more instructions than benches/record/gate.csv has?
+	@tools/setup bench
+	cd benches && cargo bench --locked --bench instructions -- gate
+
+bench-accept:   ## take what is counted now as the measure: say why in the commit
+	@tools/setup bench
+	cd benches && cargo bench --locked --bench instructions -- accept
+
+bench-smoke: setup ## every bench once, so that its results are asserted; its own tests; its lints
+	cd benches && cargo fmt --check && cargo clippy --release --locked --all-targets -- -D warnings
+	cd benches/peers && cargo fmt --check && cargo clippy --release --locked --all-targets -- -D warnings
+	cd benches/tree-guest && cargo fmt --check
+	cd benches/peers && cargo build --release --locked
+	cargo build --release --locked -p unskew
+	cd benches && cargo test --release --locked
+	cd benches && for bench in table scaling start instructions gateway; do cargo bench --locked --bench $$bench -- smoke || exit 1; done
+
 criterion: setup ## the same subjects with criterion's statistics
-	cd benches && cargo bench --features criterion --bench criterion
+	cd benches && cargo bench --locked --features criterion --bench criterion
 
 ci:             ## what CI runs
 	.ci/run

@@ -1,35 +1,37 @@
 //! The subjects of the table with criterion's statistics and its comparison to the last run.
 
+use std::time::Duration;
+
 use criterion::{Criterion, criterion_group, criterion_main};
-use unskew_benches::record::RECORDS;
-use unskew_benches::subject::{self, Variant};
+use unskew_benches::contest::Contest;
+use unskew_benches::record::SESSIONS;
+use unskew_benches::subject::{self, Routing, Sandboxes, With};
 
-fn translate(criterion: &mut Criterion) {
-    let runtime = subject::runtime().expect("the incident's pack loads");
-    for record in RECORDS {
-        measure(criterion, &format!("translate/{}", record.size), subject::translate(&runtime, record));
+fn all(criterion: &mut Criterion) {
+    let sandboxes = Sandboxes::new().expect("the packs of testdata/ load");
+    for record in SESSIONS {
+        let contest = subject::translate(&sandboxes, record, &[], With::Libraries);
+        measure(criterion, contest.expect("everybody writes the same"));
     }
-    measure(criterion, "normalize/already-right-4k", subject::already_right(&runtime, RECORDS[2]));
-    measure(criterion, "boundary/detect-2b", subject::detect_empty(&runtime));
-    measure(criterion, "boundary/copy-1k", subject::copy_string(&runtime));
+    measure(criterion, subject::already_right(&sandboxes, SESSIONS[2]));
+    measure(criterion, subject::detect_empty(&sandboxes));
+    measure(criterion, subject::copy_string(&sandboxes));
+    for (servers, name) in [(16, "fleet-16"), (1000, "fleet-1000")] {
+        measure(criterion, Routing::new(&sandboxes, servers).contest(name));
+    }
+    measure(criterion, subject::push(0).expect("the pack loads"));
 }
 
-fn route(criterion: &mut Criterion) {
-    let runtime = subject::runtime().expect("the incident's pack loads");
-    for (servers, name) in [(16, "route/16"), (1000, "route/1000")] {
-        measure(criterion, name, vec![("decide", subject::route(&runtime, servers))]);
+fn measure(criterion: &mut Criterion, contest: Contest<'_>) {
+    for (name, mut run) in contest.into_variants() {
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter_custom(|runs| {
+                let runs = u32::try_from(runs).expect("criterion runs nothing so often");
+                Duration::from_nanos(run(runs).expect("it did before") as u64)
+            });
+        });
     }
 }
 
-fn swap(criterion: &mut Criterion) {
-    measure(criterion, "swap/push-to-answer", vec![("pack", subject::swap())]);
-}
-
-fn measure(criterion: &mut Criterion, subject: &str, variants: Vec<Variant>) {
-    for (name, mut run) in variants {
-        criterion.bench_function(&format!("{subject}/{name}"), |bencher| bencher.iter(&mut run));
-    }
-}
-
-criterion_group!(benches, translate, route, swap);
+criterion_group!(benches, all);
 criterion_main!(benches);

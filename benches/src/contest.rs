@@ -5,19 +5,28 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+
 /// How long one turn of one variant takes.
 const TURN: Duration = Duration::from_micros(200);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Effort {
+    /// Every variant once, so that its result is asserted; the figures say nothing.
+    Smoke,
+    /// For about so long, and twenty turns at least.
+    For(Duration),
+}
 
 /// Variants that do the same.
 pub struct Contest<'a> {
     subject: String,
-    variants: Vec<Variant<'a>>,
+    variants: Vec<(String, Run<'a>)>,
 }
 
-struct Variant<'a> {
-    name: String,
-    run: Box<dyn FnMut() + 'a>,
-}
+/// So many runs, each with its result asserted; returns the nanoseconds that they took together.
+pub type Run<'a> = Box<dyn FnMut(u32) -> Result<f64> + 'a>;
 
 /// What one variant needed.
 #[derive(Clone, Debug)]
@@ -41,32 +50,65 @@ pub struct Ratio {
     pub median: f64,
 }
 
+impl Effort {
+    /// What the command line says: `smoke`, or seconds per contest, or else so many.
+    pub fn said(otherwise: f64) -> Effort {
+        let said = std::env::args().skip(1).find_map(|argument| match argument.as_str() {
+            "smoke" => Some(Effort::Smoke),
+            other => other.parse().ok().map(|seconds| Effort::For(Duration::from_secs_f64(seconds))),
+        });
+        said.unwrap_or(Effort::For(Duration::from_secs_f64(otherwise)))
+    }
+
+    /// This share of it.
+    #[must_use]
+    pub fn share(self, share: f64) -> Effort {
+        match self {
+            Effort::Smoke => Effort::Smoke,
+            Effort::For(time) => Effort::For(time.mul_f64(share)),
+        }
+    }
+}
+
 impl<'a> Contest<'a> {
     /// A contest of `subject/operation`.
     pub fn new(subject: impl Into<String>) -> Contest<'a> {
         Contest { subject: subject.into(), variants: Vec::new() }
     }
 
-    /// Adds a variant; `run` does the operation once and asserts its result.
+    /// Adds a variant.
     #[must_use]
-    pub fn variant(mut self, name: &str, run: impl FnMut() + 'a) -> Contest<'a> {
-        self.variants.push(Variant { name: format!("{}/{name}", self.subject), run: Box::new(run) });
+    pub fn variant(mut self, name: &str, run: Run<'a>) -> Contest<'a> {
+        self.variants.push((format!("{}/{name}", self.subject), run));
         self
     }
 
-    /// Measures all variants in turns for about so long in total.
-    pub fn run(mut self, time: Duration) -> Vec<Timing> {
-        let batches: Vec<u32> = self.variants.iter_mut().map(|variant| batch(&mut variant.run)).collect();
+    /// The variants with their names, for somebody else to measure.
+    pub fn into_variants(self) -> Vec<(String, Run<'a>)> {
+        self.variants
+    }
+
+    /// Measures all variants in turns.
+    ///
+    /// # Errors
+    /// If a variant fails.
+    pub fn run(mut self, effort: Effort) -> Result<Vec<Timing>> {
+        let mut batches = Vec::new();
+        for (_, run) in &mut self.variants {
+            batches.push(batch(run, effort)?);
+        }
+        let (time, least) = match effort {
+            Effort::Smoke => (Duration::ZERO, 1),
+            Effort::For(time) => (time, 20),
+        };
         let mut turns = vec![Vec::new(); self.variants.len()];
         let end = Instant::now() + time;
-        // Twenty turns at least, should one alone take the time.
-        while Instant::now() < end || turns.iter().any(|turns| turns.len() < 20) {
-            for ((variant, batch), turns) in self.variants.iter_mut().zip(&batches).zip(&mut turns) {
-                turns.push(nanoseconds(&mut variant.run, *batch) / f64::from(*batch));
+        while Instant::now() < end || turns.iter().any(|turns| turns.len() < least) {
+            for (((_, run), batch), turns) in self.variants.iter_mut().zip(&batches).zip(&mut turns) {
+                turns.push(run(*batch)? / f64::from(*batch));
             }
         }
-        let timings = self.variants.into_iter().zip(turns).map(|(variant, turns)| Timing::new(variant.name, turns));
-        timings.collect()
+        Ok(self.variants.into_iter().zip(turns).map(|((name, _), turns)| Timing::new(name, turns)).collect())
     }
 }
 
@@ -76,6 +118,11 @@ impl Timing {
         Timing { name, p10: quantile(&turns, 0.1), median: quantile(&turns, 0.5), turns }
     }
 
+    /// The variant's own name.
+    pub fn variant(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+
     /// This one ÷ another one of the same contest.
     pub fn over(&self, other: &Timing) -> Ratio {
         let pairs: Vec<f64> = self.turns.iter().zip(&other.turns).map(|(one, two)| one / two).collect();
@@ -83,29 +130,32 @@ impl Timing {
     }
 }
 
-/// How many runs fill a turn.
-fn batch(run: &mut dyn FnMut()) -> u32 {
-    let mut runs = 1;
-    while runs < 1 << 20 && nanoseconds(run, runs) < TURN.as_secs_f64() * 1e9 {
-        runs *= 2;
-    }
-    runs
-}
-
-fn nanoseconds(run: &mut dyn FnMut(), runs: u32) -> f64 {
-    let start = Instant::now();
-    for _ in 0..runs {
-        run();
-    }
-    start.elapsed().as_secs_f64() * 1e9
+/// Runs of a closure that does the operation once and asserts its result.
+pub fn timed<'a>(mut once: impl FnMut() + 'a) -> Run<'a> {
+    Box::new(move |runs| {
+        let start = Instant::now();
+        for _ in 0..runs {
+            once();
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e9)
+    })
 }
 
 /// The value below which this share of the values lies; not a number without values.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
     sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// How many runs fill a turn.
+fn batch(run: &mut Run<'_>, effort: Effort) -> Result<u32> {
+    let mut runs = 1;
+    while effort != Effort::Smoke && runs < 1 << 20 && run(runs)? < TURN.as_secs_f64() * 1e9 {
+        runs *= 2;
+    }
+    Ok(runs)
 }
 
 #[cfg(test)]
@@ -119,5 +169,17 @@ mod tests {
         assert_eq!((slow.p10, slow.median), (11.0, 51.0));
         let ratio = slow.over(&fast);
         assert_eq!((ratio.p10, ratio.median), (2.0, 2.0));
+    }
+
+    #[test]
+    fn variants_take_turns() {
+        let order = std::cell::RefCell::new(String::new());
+        let note = |letter| {
+            let order = &order;
+            timed(move || order.borrow_mut().push(letter))
+        };
+        let timings = Contest::new("s").variant("a", note('a')).variant("b", note('b')).run(Effort::Smoke);
+        assert_eq!(timings.map(|timings| timings[1].name.clone()).ok().as_deref(), Some("s/b"));
+        assert_eq!(*order.borrow(), "ab");
     }
 }
