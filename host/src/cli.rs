@@ -14,6 +14,7 @@ mod replay;
 mod serve;
 mod table;
 mod translate;
+mod wasm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ enum Command {
     Replay(replay::Replay),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
+    Wasm(wasm::Wasm),
 }
 
 /// What a command that could do its work found, the best first.
@@ -129,6 +131,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Replay(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
+        Command::Wasm(command) => command.execute(output),
     }
 }
 
