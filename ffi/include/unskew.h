@@ -77,6 +77,8 @@ enum unskew_surface
   UNSKEW_SURFACE_NGINX = 1,
   // HAProxy.
   UNSKEW_SURFACE_HAPROXY = 2,
+  // Envoy.
+  UNSKEW_SURFACE_ENVOY = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -29,6 +29,8 @@ pub enum Surface {
     Nginx = 1,
     /// HAProxy.
     Haproxy = 2,
+    /// Envoy.
+    Envoy = 3,
 }
 
 /// How the sandbox notices that a guest does what it must not.
@@ -77,7 +79,7 @@ pub unsafe extern "C" fn unskew_open(path: Bytes, surface: u32) -> *mut Handle {
     let opened = guarded(|| {
         // SAFETY: the caller's promise.
         let path = unsafe { path.text("the path") }?;
-        let surfaces = [Surface::Library, Surface::Nginx, Surface::Haproxy];
+        let surfaces = [Surface::Library, Surface::Nginx, Surface::Haproxy, Surface::Envoy];
         let surface = surfaces.into_iter().find(|known| *known as u32 == surface);
         let surface = surface.ok_or_else(|| Failed::input("that is no unskew_surface"))?;
         let config = Config::from_file(path).map_err(Failed::input)?;
@@ -416,6 +418,7 @@ impl Surface {
             Surface::Library => adapter::Surface::whole("libunskew"),
             Surface::Nginx => adapter::Surface { name: "nginx", lacks: &[Lack::SharedMemory] },
             Surface::Haproxy => adapter::Surface::whole("HAProxy"),
+            Surface::Envoy => adapter::Surface::whole("Envoy"),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::exchange::{
     Answer, Exchange, unskew_answer_body, unskew_answer_head, unskew_begin, unskew_end, unskew_place,
 };
 use crate::handle::{Handle, Surface, unskew_open, unskew_start};
+use crate::symbol::found;
 
 type State = *mut c_void;
 type Function = unsafe extern "C" fn(State) -> c_int;
@@ -261,17 +262,4 @@ fn api() -> Option<&'static Lua> {
         }
     })
     .as_ref()
-}
-
-/// A function of the program, or of a library that it has loaded.
-///
-/// # Safety
-/// `T` is the type of a pointer to the function of this name.
-unsafe fn found<T: Copy>(name: &CStr) -> Option<T> {
-    const { assert!(size_of::<T>() == size_of::<*mut c_void>()) };
-    // SAFETY: the name ends with a zero; what is found is a function of the caller's type.
-    unsafe {
-        let symbol = libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
-        (!symbol.is_null()).then(|| std::mem::transmute_copy(&symbol))
-    }
 }

@@ -15,6 +15,7 @@ mod replay;
 mod serve;
 mod table;
 mod translate;
+mod wasm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum Command {
     Replay(replay::Replay),
     Rehearse(rehearse::Rehearse),
     Demo(demo::Demo),
+    Wasm(wasm::Wasm),
     #[command(hide = true)]
     CompileGuest(compile_guest::CompileGuest),
 }
@@ -132,6 +134,7 @@ fn execute(command: Command, output: Output) -> Result<Found, Failed> {
         Command::Replay(command) => command.execute(output),
         Command::Rehearse(command) => command.execute(output),
         Command::Demo(command) => command.execute(output),
+        Command::Wasm(command) => command.execute(output),
         Command::CompileGuest(command) => command.execute(),
     }
 }

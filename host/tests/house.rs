@@ -126,6 +126,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/gateway.md",
         "docs/gateways/README.md",
         "docs/gateways/c.md",
+        "docs/gateways/envoy.md",
         "docs/gateways/haproxy.md",
         "docs/gateways/nginx.md",
         "docs/gateways/pingora.md",

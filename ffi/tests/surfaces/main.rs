@@ -17,6 +17,7 @@ mod guest;
 #[path = "../../../host/tests/gateway/redis.rs"]
 mod redis;
 
+mod envoy;
 mod grpc;
 mod haproxy;
 mod load;

@@ -31,8 +31,8 @@ match = "DELETE /sessions/{id}"
 pub(crate) const BODY: &str = "[record]\nclient_version = \"2\"\nbody = { request = \"\", response = \"\" }\n";
 pub(crate) const PLAIN_BODY: &str = "[record]\nbody = { request = \"\" }\n";
 pub(crate) const NEW: &str = r#"{"session_id":"s","bitrate":9000,"schema":2}"#;
-const DOWN: &str = r#"{"sid":"s","legacy":""}"#;
-const OLD: &str = r#"{"sid":"s","legacy":"x"}"#;
+pub(crate) const DOWN: &str = r#"{"sid":"s","legacy":""}"#;
+pub(crate) const OLD: &str = r#"{"sid":"s","legacy":"x"}"#;
 
 type Played<'s> = Pin<Box<dyn Future<Output = ()> + Send + 's>>;
 type Play = for<'s> fn(&'s mut Stage) -> Played<'s>;
@@ -105,7 +105,7 @@ async fn a_join_is_served_by_an_old_server_and_what_it_can_not_hold_comes_back()
 async fn after_a_roll_back_sessions_of_the_new_version_go_down_to_the_old_one() {
     // The new server is gone, not only unhealthy: the request is placed again, and its record made readable again.
     let rules = format!("[policy]\nselection = \"latest\"\n{PLAIN_BODY}");
-    everywhere_but(&[Kind::Haproxy], &rules, &[Dead("2"), Echo("1")], None, |stage| {
+    everywhere_but(&[Kind::Haproxy, Kind::EnvoyWasm], &rules, &[Dead("2"), Echo("1")], None, |stage| {
         Box::pin(async move {
             stage.post("/sessions/s/join", NEW).await.ok();
             assert_eq!(stage.last("1").text(), DOWN);
@@ -235,7 +235,7 @@ async fn a_guest_that_traps_or_never_ends_costs_its_request_and_nothing_else() {
     let rules = format!("{PLAIN_BODY}\n[guest]\nfile = \"guest.wasm\"\nquarantine_after = 0\n");
     for hostile in [guest::TRAP, guest::LOOP] {
         let guest = Guest { detect: hostile, ..Guest::HEALTHY }.component();
-        everywhere_but(&[], &rules, &[Echo("1")], Some(&guest), |stage| {
+        everywhere_but(&[Kind::EnvoyWasm], &rules, &[Echo("1")], Some(&guest), |stage| {
             Box::pin(async move {
                 for _ in 0..3 {
                     let reply = stage.post("/sessions/s/join", OLD).await;
@@ -251,7 +251,7 @@ async fn a_guest_that_traps_or_never_ends_costs_its_request_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pack_whose_file_changes_is_swapped_in_and_a_bad_one_changes_nothing() {
-    everywhere(BODY, &[Echo("1")], |stage| {
+    everywhere_but(&[Kind::EnvoyWasm], BODY, &[Echo("1")], None, |stage| {
         Box::pin(async move {
             let load = Load::begin(stage.address(), 1, Connections::Kept);
             load.reaches(3000).await;
@@ -271,7 +271,7 @@ async fn a_pack_whose_file_changes_is_swapped_in_and_a_bad_one_changes_nothing()
 #[tokio::test(flavor = "multi_thread")]
 async fn packs_are_swapped_a_thousand_times_under_load_and_no_request_fails() {
     let rules = format!("{BODY}[source.http]\nurl = \"http://PACKS/pack.toml\"\npoll_ms = 2\nwait_s = 0\n");
-    everywhere(&rules, &[Echo("1")], |stage| {
+    everywhere_but(&[Kind::EnvoyWasm], &rules, &[Echo("1")], None, |stage| {
         Box::pin(async move {
             let began = std::time::Instant::now();
             let load = Load::begin(stage.address(), 3, Connections::Kept);
@@ -300,9 +300,9 @@ async fn the_load_notices_a_single_request_that_fails() {
 const SWAPS: u64 = 1000;
 
 /// What a pack puts into records, above its revision.
-const BITRATE: u64 = 10_000;
+pub(crate) const BITRATE: u64 = 10_000;
 
-fn pack(revision: u64) -> String {
+pub(crate) fn pack(revision: u64) -> String {
     let pack = PACK.replace("revision = 1", &format!("revision = {revision}"));
     pack.replace("\"/bitrate\", value = 3000", &format!("\"/bitrate\", value = {}", BITRATE + revision))
 }

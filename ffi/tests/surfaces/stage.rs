@@ -37,9 +37,19 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set(kind: Kind, rules: &str, cast: &[Cast], guest: Option<&[u8]>) -> Stage {
+        Stage::on(rules, cast, guest, async |folder| kind.start(folder).await).await
+    }
+
+    /// A stage on what is started in this way.
+    pub(crate) async fn on(
+        rules: &str,
+        cast: &[Cast],
+        guest: Option<&[u8]>,
+        start: impl AsyncFnOnce(&Path) -> Running,
+    ) -> Stage {
         let (folder, packs) = (folder(), packs().await);
         let servers = written(&folder, rules, cast, guest, packs.1.address).await;
-        let running = kind.start(&folder).await;
+        let running = start(&folder).await;
         Stage { running, servers, folder, packs, log: Vec::new() }
     }
 
@@ -94,6 +104,14 @@ impl Stage {
         let beside = self.folder.join("pack.new");
         std::fs::write(&beside, pack).unwrap();
         std::fs::rename(beside, self.folder.join("pack.toml")).unwrap();
+        if self.folder.join("ecds.yaml").exists() {
+            crate::envoy::wasm::discover(&self.folder); // its pack is part of Envoy's configuration
+        }
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Reply {
@@ -123,18 +141,26 @@ impl Stage {
         server.unwrap_or_else(|| panic!("no server of {version}")).1.last()
     }
 
+    /// Where the server of this version listens.
+    pub(crate) fn server(&self, version: &str) -> String {
+        let server = self.servers.iter().find(|(known, _)| *known == version);
+        server.unwrap_or_else(|| panic!("no server of {version}")).1.address.to_string()
+    }
+
     pub(crate) fn got(&self, version: &str) -> usize {
         self.servers.iter().filter(|(known, _)| *known == version).map(|(_, server)| server.seen().len()).sum()
     }
 }
 
 /// A request as its server got it, byte for byte, but for what one hop says to the next: that a body came whole is proof
-/// of its framing, and whether in chunks is the surface's affair.
+/// of its framing, and whether in chunks is the surface's affair. What Envoy tells of itself is no part of it either.
 fn told(seen: &Seen) -> String {
     let hop = ["connection", "content-length", "transfer-encoding"];
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let told = format!("{name}: {}", if name == "host" { "as sent" } else { value.to_str().unwrap() });
-        (!hop.contains(&name.as_str())).then_some(told)
+        let envoys =
+            ["x-request-id", "x-forwarded-proto"].contains(&name.as_str()) || name.as_str().starts_with("x-envoy-");
+        (!envoys && !hop.contains(&name.as_str())).then_some(told)
     };
     let mut headers: Vec<String> = seen.headers.iter().filter_map(header).collect();
     headers.sort(); // of names; several values of one name have an order, and none of the scenarios sends such
@@ -211,7 +237,7 @@ async fn packs() -> (Arc<Mutex<String>>, Upstream) {
     (text, server)
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("unskew-surfaces-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(name);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use unskew::config::Config;
 use unskew::gateway::{self, Gateway};
 
+use crate::envoy;
 use crate::redis::Redis;
 
 /// What stands before the servers.
@@ -28,6 +29,10 @@ pub(crate) enum Kind {
     Workers,
     /// HAProxy with buffers of 32 KiB.
     Cramped,
+    /// Envoy with the library as a dynamic module.
+    Envoy,
+    /// Envoy with the proxy-wasm filter.
+    EnvoyWasm,
 }
 
 /// A surface that runs; it stops when it is dropped.
@@ -43,7 +48,8 @@ pub(crate) struct Process {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::Serve, Kind::Tower, Kind::Pingora, Kind::Nginx, Kind::Haproxy];
+    pub(crate) const ALL: [Kind; 7] =
+        [Kind::Serve, Kind::Tower, Kind::Pingora, Kind::Nginx, Kind::Haproxy, Kind::Envoy, Kind::EnvoyWasm];
 
     /// The surfaces that this machine has; in CI it must have all.
     pub(crate) fn present() -> Vec<Kind> {
@@ -58,6 +64,8 @@ impl Kind {
             Kind::Nginx | Kind::Workers => Some("nginx with lua-nginx-module isn't installed"),
             Kind::Haproxy | Kind::Cramped if Command::new("haproxy").arg("-v").output().is_ok() => None,
             Kind::Haproxy | Kind::Cramped => Some("HAProxy isn't installed"),
+            Kind::Envoy | Kind::EnvoyWasm if envoy::program().is_some() => None,
+            Kind::Envoy | Kind::EnvoyWasm => Some("Envoy isn't here, and UNSKEW_ENVOY names none"),
         };
         why.is_some_and(|why| skipped(&format!("{self:?}"), why))
     }
@@ -70,6 +78,8 @@ impl Kind {
             Kind::Pingora => "Pingora",
             Kind::Nginx | Kind::Workers => "nginx",
             Kind::Haproxy | Kind::Cramped => "HAProxy",
+            Kind::Envoy => "Envoy",
+            Kind::EnvoyWasm => "Envoy, Wasm",
         }
     }
 
@@ -83,7 +93,14 @@ impl Kind {
                     Gateway::start(config.clone(), gateway::runtime(&config).unwrap(), None).unwrap(),
                 ))
             }
-            Kind::Tower | Kind::Pingora | Kind::Nginx | Kind::Workers | Kind::Haproxy | Kind::Cramped => {
+            Kind::Tower
+            | Kind::Pingora
+            | Kind::Nginx
+            | Kind::Workers
+            | Kind::Haproxy
+            | Kind::Cramped
+            | Kind::Envoy
+            | Kind::EnvoyWasm => {
                 let port = free_port();
                 process(self.command(folder, port), folder, port).await
             }
@@ -127,6 +144,8 @@ impl Kind {
             }
             Kind::Haproxy => haproxy(folder, port, "tune.bufsize 1100000"),
             Kind::Cramped => haproxy(folder, port, "tune.bufsize 32768"),
+            Kind::Envoy => envoy::command(folder, port),
+            Kind::EnvoyWasm => envoy::wasm::command(folder, port),
         }
     }
 }

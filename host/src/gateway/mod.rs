@@ -16,6 +16,7 @@ mod counters;
 mod decisions;
 mod edits;
 mod failure;
+mod filter;
 mod front;
 mod guard;
 mod health;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use counters::Counts;
+pub use filter::{filter_configuration, filter_discovery};
 pub use proxy::Gate;
 pub use request::Ctx;
 
