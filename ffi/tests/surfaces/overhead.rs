@@ -56,7 +56,8 @@ fn main() {
         (Some("pingora-2"), Some(listen), Some(server)) => bare::pingora(&listen, &server, 2),
         (Some("tower"), Some(listen), Some(server)) => bare::tower(&listen, &server),
         (Some("serve"), Some(config), None) => {
-            unskew::gateway::serve(unskew::config::Config::from_file(config).unwrap()).unwrap();
+            let config = unskew::config::Config::from_file(config).unwrap();
+            unskew::gateway::serve(config, unskew::Compiler::default()).unwrap();
         }
         _ => tokio::runtime::Runtime::new().unwrap().block_on(measure()),
     }
