@@ -270,6 +270,77 @@ fn flush(items: &mut Vec<Item>, text: &mut String) {
     }
 }
 
+/// Unix time as RFC 3339 or back, without a detour: true if that is done, and if the way back makes the same text again.
+pub(crate) fn at_once(from: &TimeFormat, to: &TimeFormat, text: &[u8], out: &mut Vec<u8>) -> bool {
+    let done = match (from, to) {
+        (TimeFormat::Unix { digits }, TimeFormat::Rfc3339) => unix_as_rfc3339(*digits, text, out),
+        (TimeFormat::Rfc3339, TimeFormat::Unix { digits }) => rfc3339_as_unix(*digits, text, out),
+        _ => None,
+    };
+    done.is_some()
+}
+
+/// A number that is written as Unix time is, from 1970 to 9999.
+fn unix_as_rfc3339(digits: u32, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let plain = matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.len() <= 18 && text.iter().all(u8::is_ascii_digit);
+    let number = plain.then(|| text.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))?;
+    let unit = 10i64.pow(digits);
+    let seconds = (number / unit < 253_402_300_800).then_some(number / unit)?;
+    let at = Civil::of(seconds);
+    out.clear();
+    out.push(b'"');
+    push(out, at.year, 4);
+    for (mark, part) in [(b'-', at.month), (b'-', at.day), (b'T', at.hour), (b':', at.minute), (b':', at.second)] {
+        out.push(mark);
+        push(out, part, 2);
+    }
+    if number % unit != 0 {
+        out.push(b'.');
+        push(out, number % unit, digits as usize);
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    out.extend_from_slice(b"Z\"");
+    Some(())
+}
+
+/// `"2017-02-23T12:09:00Z"`, from 1970 on.
+fn rfc3339_as_unix(digits: u32, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let &[b'"', y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'Z', b'"'] =
+        text
+    else {
+        return None;
+    };
+    let number = |digits: &[u8]| {
+        let plain = digits.iter().all(u8::is_ascii_digit);
+        plain.then(|| digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
+    };
+    let civil = Civil {
+        year: number(&[y0, y1, y2, y3])?,
+        month: number(&[m0, m1])?,
+        day: number(&[d0, d1])?,
+        hour: number(&[h0, h1])?,
+        minute: number(&[n0, n1])?,
+        second: number(&[s0, s1])?,
+        weekday: 0,
+    };
+    let unix = civil.seconds().filter(|seconds| *seconds >= 0)? * 10i64.pow(digits);
+    out.clear();
+    push(out, unix, unix.checked_ilog10().map_or(1, |log| log as usize + 1));
+    Some(())
+}
+
+/// Appends so many digits of a number.
+fn push(out: &mut Vec<u8>, mut number: i64, width: usize) {
+    let end = out.len() + width;
+    out.resize(end, b'0');
+    for digit in out.iter_mut().rev().take(width) {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
 /// A point in time in parts.
 struct Civil {
     year: i64,
@@ -510,6 +581,46 @@ mod tests {
         assert_eq!(TimeFormat::Rfc3339.write(-NANOS / 2).unwrap(), "1969-12-31T23:59:59.5Z");
         assert_eq!(TimeFormat::Unix { digits: 0 }.write(-1).unwrap(), "-1");
         assert_eq!(TimeFormat::Rfc3339.write(i128::MAX), None);
+    }
+
+    #[test]
+    fn what_is_done_at_once_is_what_the_detour_does_and_comes_back() {
+        let unix = [0, 3, 6].map(|digits| TimeFormat::Unix { digits });
+        let moments = [0, 1, 951_782_399, 951_868_800, 1_487_880_540, 4_107_542_399, 253_402_300_799];
+        let mut done = 0;
+        for (unix, moment) in unix.iter().flat_map(|unix| moments.map(|moment| (unix, moment))) {
+            for nanos in [0, 1_000, 250_000_000, 999_999_000].map(|nanos| moment * NANOS + nanos) {
+                let text = unix.write(nanos).unwrap();
+                let date = format!("\"{}\"", TimeFormat::Rfc3339.write(unix.read(&text).unwrap()).unwrap());
+                let (mut there, mut back) = (Vec::new(), Vec::new());
+                assert!(at_once(unix, &TimeFormat::Rfc3339, text.as_bytes(), &mut there), "{text}");
+                assert_eq!(there, date.as_bytes(), "{text}");
+                if at_once(&TimeFormat::Rfc3339, unix, date.as_bytes(), &mut back) {
+                    assert_eq!(back, text.as_bytes());
+                    done += 1;
+                }
+            }
+        }
+        assert!(done > 20);
+    }
+
+    #[test]
+    fn what_has_two_spellings_is_not_done_at_once() {
+        let unix = TimeFormat::Unix { digits: 0 };
+        for text in ["-1", "01", "1.0", "1e3", "\"5\"", "253402300800", "1234567890123456789", "", "null"] {
+            assert!(!at_once(&unix, &TimeFormat::Rfc3339, text.as_bytes(), &mut Vec::new()), "{text}");
+        }
+        for date in [
+            "2017-02-23T20:09:00z",
+            "2017-02-23 20:09:00Z",
+            "2017-02-23T20:09:00.5Z",
+            "2017-02-23T20:09:00+00:00",
+            "2017-02-30T00:00:00Z",
+            "2017-02-23T20:09:60Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert!(!at_once(&TimeFormat::Rfc3339, &unix, format!("\"{date}\"").as_bytes(), &mut Vec::new()), "{date}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::op::wrap::Wrap;
 use crate::op::{Direction, Emptied, Loss, Refusal, Taken};
 use crate::pack::CarryPlace;
 use crate::path::{Path, Seg};
-use crate::time::TimeFormat;
+use crate::time::{self, TimeFormat};
 
 /// A function of one member's text or absence, and its inverse.
 #[derive(Clone, Debug)]
@@ -123,12 +123,11 @@ impl Edit {
                 }
                 Put::Written
             }
-            (Edit::Time { lower, upper }, Direction::Up, Some(text)) => {
-                *out = convert::retimed(lower, upper, text)?;
-                Put::Written
-            }
-            (Edit::Time { lower, upper }, Direction::Down, Some(text)) => {
-                *out = convert::retimed(upper, lower, text)?;
+            (Edit::Time { lower, upper }, _, Some(text)) => {
+                let (from, to) = direction.sides(lower, upper);
+                if !time::at_once(from, to, text, out) {
+                    *out = convert::retimed(from, to, text)?;
+                }
                 Put::Written
             }
         })
@@ -150,6 +149,10 @@ impl Edit {
             (Edit::Add { value, .. }, Direction::Up, None) => Some(Put::Text(value)),
             (Edit::Scale(scale), Direction::Up, Some(text)) => {
                 scale.by_zeros(direction, text, out).then_some(Put::Written)
+            }
+            (Edit::Time { lower, upper }, _, Some(text)) => {
+                let (from, to) = direction.sides(lower, upper);
+                time::at_once(from, to, text, out).then_some(Put::Written)
             }
             (Edit::Scale(_) | Edit::Time { .. }, _, None) => Some(Put::Absent),
             (Edit::Map(map), _, Some(text)) => map.quick(direction, text),
