@@ -71,8 +71,9 @@ fn a_runaway_is_stopped_soon_even_on_crowded_threads() {
                     let before = thread_cpu();
                     assert_eq!(generation.detect(b"{}").unwrap_err().as_str(), "cpu-budget");
                     let used = thread_cpu() - before;
-                    // The budget, a tick until the first look, a tick until the last, and what making an instance takes.
-                    assert!(used >= BUDGET && used < 10 * BUDGET, "{used:?}");
+                    // The budget, a tick until the first look, a tick until the last, and what making an instance takes;
+                    // where the thread that ticks waits for a core, more.
+                    assert!(used >= BUDGET && used < 50 * BUDGET, "{used:?}");
                 }
             });
         }
