@@ -15,7 +15,12 @@ mod redis;
 mod support;
 
 mod bare;
+mod envoy;
+mod load;
+mod scenarios;
+mod stage;
 mod surfaces;
+mod table;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -144,6 +149,7 @@ async fn start_bare(kind: Kind, folder: &Path, server: SocketAddr) -> Option<Run
         }
         Kind::Nginx | Kind::Workers => bare::nginx(folder, listen, server),
         Kind::Haproxy | Kind::Cramped => bare::haproxy(folder, listen, server),
+        Kind::Envoy | Kind::EnvoyWasm => envoy::bare(folder, listen, server),
     };
     Some(process(command, folder, listen).await)
 }
