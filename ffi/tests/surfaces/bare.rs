@@ -16,6 +16,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use pingora::prelude::*;
 use tokio::net::TcpListener;
 
+use crate::envoy::configured;
+use crate::surfaces::repository;
+
 /// A server that sends every body back.
 pub(crate) async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -104,4 +107,18 @@ pub(crate) fn haproxy(folder: &Path, port: u16, server: SocketAddr) -> Command {
     let mut command = Command::new("haproxy");
     command.arg("-W").arg("-f").arg(folder.join("haproxy.cfg"));
     command
+}
+
+/// The example of the docs without the module.
+pub(crate) fn envoy(folder: &Path, port: u16, server: SocketAddr) -> Command {
+    let text = std::fs::read_to_string(repository().join("plugins/envoy/envoy.yaml")).unwrap();
+    let (before, rest) = text.split_once("          - name: unskew\n").unwrap();
+    let router = "          - name: envoy.filters.http.router";
+    let (_, after) = rest.split_once(router).unwrap();
+    let server = format!("port_value: {}", server.port());
+    let text = format!("{before}{router}{after}")
+        .replace("address: 0.0.0.0, port_value: 8080", &format!("address: 127.0.0.1, port_value: {port}"))
+        .replace("port_value: 9001", &server)
+        .replace("port_value: 9002", &server);
+    configured(&text, folder)
 }

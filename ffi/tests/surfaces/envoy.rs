@@ -29,20 +29,6 @@ pub(crate) fn command(folder: &Path, port: u16) -> Command {
     configured(&example(folder, port), folder)
 }
 
-/// What starts it on the same without the module, before one server.
-pub(crate) fn bare(folder: &Path, port: u16, server: SocketAddr) -> Command {
-    let text = std::fs::read_to_string(repository().join("plugins/envoy/envoy.yaml")).unwrap();
-    let (before, rest) = text.split_once("          - name: unskew\n").unwrap();
-    let router = "          - name: envoy.filters.http.router";
-    let (_, after) = rest.split_once(router).unwrap();
-    let server = format!("port_value: {}", server.port());
-    let text = format!("{before}{router}{after}")
-        .replace("address: 0.0.0.0, port_value: 8080", &format!("address: 127.0.0.1, port_value: {port}"))
-        .replace("port_value: 9001", &server)
-        .replace("port_value: 9002", &server);
-    configured(&text, folder)
-}
-
 /// It runs on the same with changes.
 async fn changed(folder: &Path, change: impl FnOnce(String) -> String) -> Running {
     let port = free_port();
@@ -59,7 +45,7 @@ fn example(folder: &Path, port: u16) -> String {
 }
 
 /// What starts it with this configuration.
-fn configured(text: &str, folder: &Path) -> Command {
+pub(crate) fn configured(text: &str, folder: &Path) -> Command {
     let path = folder.join("envoy.yaml");
     std::fs::write(&path, text).unwrap();
     let mut command = Command::new(program().unwrap());

@@ -149,7 +149,7 @@ async fn start_bare(kind: Kind, folder: &Path, server: SocketAddr) -> Option<Run
         }
         Kind::Nginx | Kind::Workers => bare::nginx(folder, listen, server),
         Kind::Haproxy | Kind::Cramped => bare::haproxy(folder, listen, server),
-        Kind::Envoy | Kind::EnvoyWasm => envoy::bare(folder, listen, server),
+        Kind::Envoy | Kind::EnvoyWasm => bare::envoy(folder, listen, server),
     };
     Some(process(command, folder, listen).await)
 }
